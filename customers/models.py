@@ -1,0 +1,381 @@
+"""Tables of customers: first those of the department databases, then those of the control database.
+
+Sharded tables are read with .using(sharding.alias(home)) and written inside sharding.atomic() only.
+"""
+
+import uuid
+
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
+from django.db import models
+from django.db.models import Func
+from django.utils import timezone
+
+from scrm.sharding import model_config
+from scrm.sharding.fields import BucketField, CustomerIdField
+
+EXTERNAL_USERID_LENGTH = 64
+
+
+class NameGrams(Func):
+    """The 1- and 2-grams of a name, as the database function of that name makes them (see migration 0001)."""
+
+    function = "scrm_grams"
+    output_field = ArrayField(models.TextField())
+
+
+# ------------------------------------------------------------------------------------------- department databases
+@model_config(shard_group="departments")
+class Customer(models.Model):
+    """A person outside the company. Django's key is customer_id; the table's is (customer_id, bucket)."""
+
+    class Type(models.IntegerChoices):
+        WECHAT = 1, "微信用户"
+        WECOM = 2, "企业微信用户"
+
+    class Gender(models.IntegerChoices):
+        UNKNOWN = 0, "未知"
+        MALE = 1, "男"
+        FEMALE = 2, "女"
+
+    customer_id = CustomerIdField("客户编号", primary_key=True)
+    bucket = BucketField("分表")
+    external_userid = models.TextField("外部联系人ID")
+    # WeCom's, once synced
+    name = models.TextField("姓名", default="", blank=True)
+    avatar = models.TextField("头像", default="", blank=True)
+    type = models.SmallIntegerField("类型", choices=Type.choices, default=Type.WECHAT)
+    gender = models.SmallIntegerField("性别", choices=Gender.choices, default=Gender.UNKNOWN)
+    unionid = models.TextField("UnionID", null=True, blank=True)
+    corp_name = models.TextField("所在企业", default="", blank=True)
+    position = models.TextField("职位", default="", blank=True)
+    synced_at = models.DateTimeField("同步时间", null=True, blank=True)
+    # ours
+    mobile = models.TextField("手机号", default="", blank=True)
+    attributes = models.JSONField("自定义属性", default=dict, blank=True)
+    # the system's
+    version = models.BigIntegerField("版本", default=1)
+    created_at = models.DateTimeField("创建时间", default=timezone.now)
+    updated_at = models.DateTimeField("更新时间", default=timezone.now)
+    # derived, as of the last classification; no index on any of these, so that a night's writes stay HOT
+    profile = models.TextField("客户画像", null=True)
+    profile_updated_at = models.DateTimeField("画像更新时间", null=True)
+    lifecycle = models.TextField("生命周期", null=True)
+    purchase_count = models.IntegerField("购买次数", default=0)
+    interaction_count = models.IntegerField("互动次数", default=0)
+    total_amount = models.DecimalField("累计金额", max_digits=16, decimal_places=2, default=0)
+    last_purchase_at = models.DateTimeField("最近购买", null=True)
+    last_interaction_at = models.DateTimeField("最近互动", null=True)
+    review_on = models.DateField("复核日期", null=True)
+
+    class Meta:
+        db_table = "customers"
+        verbose_name = "客户"
+        verbose_name_plural = "客户"
+        indexes = [
+            models.Index(fields=["external_userid"], name="customers_external"),
+            GinIndex(NameGrams("name"), name="customers_name_grams"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name or self.external_userid
+
+
+@model_config(shard_group="departments")
+class Follow(models.Model):
+    """The relation of a staff member and a customer."""
+
+    pk = models.CompositePrimaryKey("customer_id", "bucket", "userid")
+    customer_id = CustomerIdField("客户编号")
+    bucket = BucketField("分表")
+    userid = models.TextField("员工账号")
+    remark = models.TextField("备注", default="", blank=True)
+    description = models.TextField("描述", default="", blank=True)
+    mobiles = ArrayField(models.TextField(), verbose_name="备注手机号", default=list, blank=True)
+    add_way = models.IntegerField("添加方式", default=0)
+    state = models.TextField("渠道标识", default="", blank=True)
+    created_at = models.DateTimeField("添加时间", default=timezone.now)
+    lost_at = models.DateTimeField("流失时间", null=True, blank=True)
+    tag_ids = ArrayField(models.TextField(), verbose_name="标签", default=list, blank=True)
+
+    class Meta:
+        db_table = "follows"
+        verbose_name = "跟进关系"
+        verbose_name_plural = "跟进关系"
+        indexes = [models.Index(fields=["userid"], name="follows_userid")]
+
+    def __str__(self) -> str:
+        return f"{self.userid} → {self.customer_id}"
+
+
+@model_config(shard_group="departments")
+class CustomerTag(models.Model):
+    """A tag that we, not WeCom, put on a customer."""
+
+    pk = models.CompositePrimaryKey("customer_id", "bucket", "tag_id")
+    customer_id = CustomerIdField("客户编号")
+    bucket = BucketField("分表")
+    tag_id = models.TextField("标签")
+    created_at = models.DateTimeField("打标时间", default=timezone.now)
+
+    class Meta:
+        db_table = "customer_tags"
+        verbose_name = "客户标签"
+        verbose_name_plural = "客户标签"
+        indexes = [models.Index(fields=["tag_id"], name="customer_tags_tag")]
+
+    def __str__(self) -> str:
+        return f"{self.tag_id} → {self.customer_id}"
+
+
+@model_config(shard_group="departments")
+class Note(models.Model):
+    """What somebody wrote down about a customer."""
+
+    pk = models.CompositePrimaryKey("customer_id", "bucket", "note_id")
+    customer_id = CustomerIdField("客户编号")
+    bucket = BucketField("分表")
+    note_id = models.UUIDField("编号", default=uuid.uuid4)
+    author = models.TextField("记录人")
+    text = models.TextField("内容")
+    created_at = models.DateTimeField("记录时间", default=timezone.now)
+
+    class Meta:
+        db_table = "notes"
+        verbose_name = "跟进记录"
+        verbose_name_plural = "跟进记录"
+
+    def __str__(self) -> str:
+        return self.text[:40]
+
+
+@model_config(shard_group="departments")
+class DirtyCustomer(models.Model):
+    """A customer whose class may differ from the stored one.
+
+    mark changes with each marking, so that a run clears only what it has seen. last_day is the newest day that an
+    input lies on (null: no day): a run clears the mark only if that is before its as_of.
+    """
+
+    customer_id = CustomerIdField(primary_key=True)
+    bucket = BucketField()
+    mark = models.BigIntegerField()
+    last_day = models.DateField(null=True)
+
+    class Meta:
+        db_table = "dirty_customers"
+
+    def __str__(self) -> str:
+        return str(self.customer_id)
+
+
+@model_config(shard_group="departments")
+class ProfileCount(models.Model):
+    """How many customers of a bucket are in a class, kept by what each run moves."""
+
+    pk = models.CompositePrimaryKey("bucket", "profile")
+    bucket = models.SmallIntegerField()
+    profile = models.TextField()
+    customers = models.BigIntegerField(default=0)
+
+    class Meta:
+        db_table = "profile_counts"
+
+    def __str__(self) -> str:
+        return f"{self.bucket} {self.profile}: {self.customers}"
+
+
+@model_config(shard_group="departments")
+class CacheDeletion(models.Model):
+    """A cache key that a writer could not delete; the keeper does as soon as Redis answers."""
+
+    external_userid = models.TextField()
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        db_table = "cache_deletions"
+
+    def __str__(self) -> str:
+        return self.external_userid
+
+
+# ------------------------------------------------------------------------------------------------ control database
+class Department(models.Model):
+    """A node of WeCom's department tree."""
+
+    id = models.BigIntegerField("部门ID", primary_key=True)
+    name = models.CharField("名称", max_length=128)
+    parent = models.ForeignKey(
+        "self", verbose_name="上级部门", null=True, blank=True, on_delete=models.SET_NULL, related_name="children"
+    )
+    order = models.BigIntegerField("排序", default=0)
+
+    class Meta:
+        verbose_name = "部门"
+        verbose_name_plural = "部门"
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Staff(models.Model):
+    """An employee."""
+
+    class Status(models.IntegerChoices):
+        ACTIVE = 1, "已激活"
+        DISABLED = 2, "已禁用"
+        INACTIVE = 4, "未激活"
+        LEFT = 5, "退出企业"
+
+    userid = models.CharField("账号", max_length=64, primary_key=True)
+    name = models.CharField("姓名", max_length=64)
+    departments = models.ManyToManyField(Department, verbose_name="部门", related_name="staff", blank=True)
+    position = models.CharField("职务", max_length=128, default="", blank=True)
+    status = models.SmallIntegerField("状态", choices=Status.choices, default=Status.ACTIVE)
+
+    class Meta:
+        verbose_name = "员工"
+        verbose_name_plural = "员工"
+        ordering = ["userid"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class TagGroup(models.Model):
+    """A group of the tag library."""
+
+    id = models.CharField("标签组ID", max_length=64, primary_key=True)
+    name = models.CharField("名称", max_length=64)
+    order = models.BigIntegerField("排序", default=0)
+
+    class Meta:
+        verbose_name = "标签组"
+        verbose_name_plural = "标签组"
+        ordering = ["order", "id"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Tag(models.Model):
+    """A tag of the library. Renaming one touches no customer: they hold its id."""
+
+    id = models.CharField("标签ID", max_length=64, primary_key=True)
+    name = models.CharField("名称", max_length=64)
+    group = models.ForeignKey(TagGroup, verbose_name="标签组", on_delete=models.CASCADE, related_name="tags")
+    order = models.BigIntegerField("排序", default=0)
+
+    class Meta:
+        verbose_name = "标签"
+        verbose_name_plural = "标签"
+        ordering = ["order", "id"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class DirectoryEntry(models.Model):
+    """Who lives where: external_userid is the identity, customer_id the address."""
+
+    class State(models.TextChoices):
+        CREATING = "creating", "创建中"
+        LIVE = "live", "正常"
+        MOVING = "moving", "迁移中"
+        ERASING = "erasing", "删除中"
+
+    external_userid = models.TextField("外部联系人ID", primary_key=True)
+    customer_id = models.BigIntegerField("客户编号", unique=True)
+    state = models.CharField("状态", max_length=8, choices=State.choices, default=State.CREATING)
+    changed_at = models.DateTimeField("变更时间", default=timezone.now)
+
+    class Meta:
+        db_table = "directory"
+        verbose_name = "客户目录"
+        verbose_name_plural = "客户目录"
+        indexes = [
+            models.Index(
+                fields=["changed_at"], name="directory_unsettled", condition=~models.Q(state="live")
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.external_userid
+
+
+class CustomerAlias(models.Model):
+    """A former address: what move_customer leaves behind."""
+
+    old_customer_id = models.BigIntegerField("原客户编号", primary_key=True)
+    customer_id = models.BigIntegerField("客户编号", db_index=True)
+    created_at = models.DateTimeField("迁移时间", default=timezone.now)
+
+    class Meta:
+        db_table = "customer_aliases"
+        verbose_name = "客户别名"
+        verbose_name_plural = "客户别名"
+
+    def __str__(self) -> str:
+        return f"{self.old_customer_id} → {self.customer_id}"
+
+
+class Tombstone(models.Model):
+    """That somebody was erased: an HMAC of the external_userid and the time, nothing more."""
+
+    digest = models.BinaryField("摘要", max_length=32, primary_key=True)
+    erased_at = models.DateTimeField("删除时间", default=timezone.now)
+
+    class Meta:
+        db_table = "tombstones"
+        verbose_name = "删除凭证"
+        verbose_name_plural = "删除凭证"
+
+    def __str__(self) -> str:
+        return bytes(self.digest).hex()[:12]
+
+
+class Erasure(models.Model):
+    """A request to erase a customer, and what has been cleared. external_userid is blanked when it is done."""
+
+    class State(models.TextChoices):
+        RUNNING = "running", "进行中"
+        DONE = "done", "已完成"
+
+    id = models.UUIDField("编号", primary_key=True, default=uuid.uuid4)
+    external_userid = models.TextField("外部联系人ID", blank=True)
+    digest = models.BinaryField("摘要", max_length=32, db_index=True)
+    requested_by = models.CharField("申请人", max_length=128)
+    requested_at = models.DateTimeField("申请时间", default=timezone.now)
+    finished_at = models.DateTimeField("完成时间", null=True, blank=True)
+    state = models.CharField("状态", max_length=8, choices=State.choices, default=State.RUNNING)
+    places = models.JSONField("清除位置", default=dict, help_text="{place: {rows, at}}")
+    waiting_for = models.JSONField("等待", default=list, help_text="homes that could not be reached")
+
+    class Meta:
+        db_table = "erasures"
+        verbose_name = "客户删除"
+        verbose_name_plural = "客户删除"
+        ordering = ["-requested_at"]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class Audit(models.Model):
+    """Who read a mobile in clear, exported, erased, moved. The subject is an HMAC, so that it outlives an erasure."""
+
+    at = models.DateTimeField("时间", default=timezone.now, db_index=True)
+    actor = models.CharField("操作人", max_length=128)
+    action = models.CharField("操作", max_length=64)
+    subject = models.CharField("对象", max_length=64, blank=True, db_index=True)
+    detail = models.JSONField("详情", default=dict)
+
+    class Meta:
+        db_table = "audit"
+        verbose_name = "审计日志"
+        verbose_name_plural = "审计日志"
+        ordering = ["-at", "-id"]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.actor}"

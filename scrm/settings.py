@@ -1,0 +1,212 @@
+"""Settings of every process, all from the environment; an empty one runs the demo and the tests.
+
+With DEBUG on, whatever server the environment does not name is an embedded one: `manage.py` and the tests start it and
+put its URL into the environment before this file is read. With DEBUG off nothing is assumed: see scrm.checks.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from scrm import env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+ENVIRON = os.environ
+
+DEBUG = env.flag(ENVIRON, "DEBUG", default=True)
+TESTING = "pytest" in sys.modules
+DEVELOPMENT_SECRET_KEY = "insecure-development-key-never-used-with-debug-off"  # noqa: S105
+SECRET_KEY = ENVIRON.get("SECRET_KEY") or (DEVELOPMENT_SECRET_KEY if DEBUG else "")
+ALLOWED_HOSTS = env.words(ENVIRON, "ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]" if DEBUG else "")
+CSRF_TRUSTED_ORIGINS = env.words(ENVIRON, "CSRF_TRUSTED_ORIGINS")
+PORT = env.number(ENVIRON, "PORT", 8000)
+
+# ---------------------------------------------------------------------------------------------------------- databases
+# The placeholders let a process that asks no database (check, makemigrations, --help) run without a server.
+DATABASE_URL = ENVIRON.get("DATABASE_URL") or "postgres://127.0.0.1:1/scrm"
+DEPARTMENT_URLS = env.department_urls(
+    ENVIRON.get("DEPARTMENT_DATABASES")
+    or "100=postgres://127.0.0.1:1/dept_100,101=postgres://127.0.0.1:1/dept_101"
+)
+# Web processes keep a connection a minute (measured 18 times faster than none kept, and faster than a pool).
+CONNECTION_MAX_AGE_SECONDS = env.number(ENVIRON, "CONN_MAX_AGE", 60)
+CONNECT_TIMEOUT_SECONDS = env.number(ENVIRON, "CONNECT_TIMEOUT", 2)
+
+
+def _database(url: str, name: str, **more: object) -> dict[str, object]:
+    entry = env.database(url, name=name)
+    return {
+        **entry,
+        "CONN_MAX_AGE": CONNECTION_MAX_AGE_SECONDS,
+        "CONN_HEALTH_CHECKS": True,
+        "DISABLE_SERVER_SIDE_CURSORS": False,
+        "OPTIONS": {"connect_timeout": CONNECT_TIMEOUT_SECONDS, **entry["OPTIONS"]},  # type: ignore[dict-item]
+        **more,
+    }
+
+
+DATABASES = {"default": _database(DATABASE_URL, "DATABASE_URL")} | {
+    f"dept_{home}": _database(url, "DEPARTMENT_DATABASES", ENGINE="scrm.sharding.backend", SHARD_GROUP="departments")
+    for home, url in DEPARTMENT_URLS.items()
+}
+DATABASE_ROUTERS = ["scrm.sharding.router.ShardedRouter"]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+SHARDING_STRATEGY = ENVIRON.get("SHARDING_STRATEGY", "scrm.sharding.bucketing.StableHashStrategy")
+FANOUT_CONNECTIONS = env.number(ENVIRON, "FANOUT_CONNECTIONS", 4)
+
+# -------------------------------------------------------------------------------------------------- cache and broker
+# Two servers: a cache that forgets and a broker that keeps (docs/read-through.md says why it must be so).
+REDIS_URL = ENVIRON.get("REDIS_URL") or "redis://127.0.0.1:1/0"
+CELERY_BROKER_URL = ENVIRON.get("CELERY_BROKER_URL") or REDIS_URL
+CUSTOMER_CACHE_SECONDS = 86_400
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+
+# --------------------------------------------------------------------------------------------------------------- apps
+INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
+    "unfold.contrib.forms",
+    "unfold.contrib.import_export",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.postgres",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "rest_framework",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "import_export",
+    "django_celery_beat",
+    "django_prometheus",
+    "django_structlog",
+    "scrm",
+    "scrm.sharding",
+    "scrm.api",
+    "customers",
+    "profiles",
+    "wxwork",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django_structlog.middlewares.RequestMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "scrm.urls"
+WSGI_APPLICATION = "scrm.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "scrm" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+# ------------------------------------------------------------------------------------------------- language and times
+LANGUAGE_CODE = "zh-hans"
+LANGUAGES = [("zh-hans", "简体中文"), ("en", "English")]
+LOCALE_PATHS = [BASE_DIR / "scrm" / "locale"]
+TIME_ZONE = ENVIRON.get("TIME_ZONE") or "Asia/Shanghai"
+USE_TZ = True
+
+# -------------------------------------------------------------------------------------------------------------- files
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        if not DEBUG
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
+}
+WHITENOISE_USE_FINDERS = DEBUG
+# A batch of 1000 behaviours is well below this; scrm.api refuses larger bodies with 413 before reading them.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024
+
+# ----------------------------------------------------------------------------------------------------------- security
+if not DEBUG:
+    SECURE_SSL_REDIRECT = env.flag(ENVIRON, "SECURE_SSL_REDIRECT", default=True)
+    SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_HSTS_SECONDS = env.number(ENVIRON, "SECURE_HSTS_SECONDS", 31_536_000)
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+    SECURE_HSTS_PRELOAD = True
+    SESSION_COOKIE_SECURE = True
+    CSRF_COOKIE_SECURE = True
+SECURE_CONTENT_TYPE_NOSNIFF = True
+X_FRAME_OPTIONS = "DENY"
+
+# ---------------------------------------------------------------------------------------------------------------- api
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["scrm.api.authentication.ApiKeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "scrm.api.problems.exception_handler",
+    "UNAUTHENTICATED_USER": None,
+    "COERCE_DECIMAL_TO_STRING": True,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "SCRM for WeCom",
+    "DESCRIPTION": "Customers, behaviours and profiles of a company's WeCom (企业微信).",
+    "VERSION": "0.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}
+
+# --------------------------------------------------------------------------------------------------------------- jobs
+CELERY_TIMEZONE = TIME_ZONE
+CELERY_ENABLE_UTC = True
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_DB_REUSE_MAX = 1000
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+
+# -------------------------------------------------------------------------------------------------------------- wecom
+WXWORK_CORP_ID = ENVIRON.get("WXWORK_CORP_ID", "wwsimulator" if DEBUG else "")
+WXWORK_AGENT_ID = ENVIRON.get("WXWORK_AGENT_ID", "1000025" if DEBUG else "")
+WXWORK_SECRET = ENVIRON.get("WXWORK_SECRET", "")
+WXWORK_CONTACTS_SECRET = ENVIRON.get("WXWORK_CONTACTS_SECRET", "")
+WXWORK_CALLBACK_TOKEN = env.words(ENVIRON, "WXWORK_CALLBACK_TOKEN")
+WXWORK_CALLBACK_AES_KEY = env.words(ENVIRON, "WXWORK_CALLBACK_AES_KEY")
+WXWORK_BASE_URL = ENVIRON.get("WXWORK_BASE_URL") or "https://qyapi.weixin.qq.com"
+
+# ----------------------------------------------------------------------------------------------------- logs and admin
+from scrm.appearance import UNFOLD  # noqa: E402, F401
+from scrm.logs import LOGGING  # noqa: E402, F401
+
+DJANGO_STRUCTLOG_CELERY_ENABLED = True

@@ -1,0 +1,42 @@
+"""Send each query to its database, or raise. Nothing falls through to `default`."""
+
+from typing import Any
+
+from django.db import models
+
+from scrm.sharding.errors import UnroutableError
+from scrm.sharding.model_config import DEPARTMENTS, is_sharded
+from scrm.sharding.shard_map import PREFIX
+
+
+class ShardedRouter:
+    """Routes models without a shard group to `default`; one with it only where its instance or using(…) says."""
+
+    def _route(self, model: type[models.Model], hints: dict[str, Any]) -> str:
+        if not is_sharded(model._meta.app_label, model._meta.model_name or ""):
+            return "default"
+        instance = hints.get("instance")
+        alias = instance._state.db if instance is not None else None
+        if alias is not None and alias.startswith(PREFIX):
+            return alias
+        raise UnroutableError(
+            f"A query on the sharded table {model._meta.db_table} names no department database: "
+            "use .using(sharding.alias(home)), or the functions of the app it belongs to."
+        )
+
+    def db_for_read(self, model: type[models.Model], **hints: Any) -> str:
+        return self._route(model, hints)
+
+    def db_for_write(self, model: type[models.Model], **hints: Any) -> str:
+        return self._route(model, hints)
+
+    def allow_relation(self, obj1: models.Model, obj2: models.Model, **hints: Any) -> bool:
+        return obj1._state.db == obj2._state.db
+
+    def allow_migrate(self, db: str, app_label: str, model_name: str | None = None, **hints: Any) -> bool:
+        """Tables of the shard group go to department databases only, all else to the control database only.
+
+        An operation without a model (RunSQL, RunPython) says where with hints={"shard_group": "departments"}.
+        """
+        sharded = is_sharded(app_label, model_name) if model_name else hints.get("shard_group") == DEPARTMENTS
+        return db.startswith(PREFIX) == sharded
