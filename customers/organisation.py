@@ -1,0 +1,79 @@
+"""The company's departments and staff, held per process: small, read on every request, changed seldom.
+
+At most 30 s old, which is the bound on how long somebody who changed departments keeps what they could see.
+"""
+
+import time
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+
+from customers.models import Department, Staff
+
+HELD_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Organisation:
+    """parents: {department: its parent or None}; departments_of: {userid: departments}; names of both."""
+
+    parents: dict[int, int | None]
+    department_names: dict[int, str]
+    departments_of: dict[str, tuple[int, ...]]
+    staff_names: dict[str, str]
+
+    def ancestors(self, department: int) -> Iterator[int]:
+        """Yield a department and those above it, nearest first. A loop in the tree ends where it closes."""
+        seen: set[int] = set()
+        at: int | None = department
+        while at is not None and at not in seen:
+            seen.add(at)
+            yield at
+            at = self.parents.get(at)
+
+    def subtree(self, departments: Iterable[int]) -> frozenset[int]:
+        """Return these departments and all below them."""
+        roots = set(departments)
+        return frozenset(roots | {d for d in self.parents if any(a in roots for a in self.ancestors(d))})
+
+    def staff_within(self, departments: Collection[int]) -> frozenset[str]:
+        """Return the userids of the members of these departments (give subtree's answer to include those below)."""
+        return frozenset(u for u, own in self.departments_of.items() if any(d in departments for d in own))
+
+    def home_of_staff(self, userid: str, homes: Collection[int]) -> int | None:
+        """Return the nearest department with a database, at or above a staff member's first department; or None."""
+        for department in self.departments_of.get(userid, ()):
+            for at in self.ancestors(department):
+                if at in homes:
+                    return at
+        return None
+
+
+_held: tuple[float, Organisation] | None = None
+
+
+def organisation() -> Organisation:
+    """Return the organisation. Database: three queries on the control database, at most every 30 s."""
+    global _held
+    if _held is None or time.monotonic() - _held[0] > HELD_SECONDS:
+        _held = (time.monotonic(), _read())
+    return _held[1]
+
+
+def forget_organisation() -> None:
+    """Make the next organisation() of this process ask the database."""
+    global _held
+    _held = None
+
+
+def _read() -> Organisation:
+    departments = list(Department.objects.values_list("id", "parent_id", "name"))
+    members: dict[str, list[int]] = {}
+    through = Staff.departments.through
+    for userid, department in through.objects.order_by("id").values_list("staff_id", "department_id"):
+        members.setdefault(userid, []).append(department)
+    return Organisation(
+        parents={number: parent for number, parent, _name in departments},
+        department_names={number: name for number, _parent, name in departments},
+        departments_of={userid: tuple(own) for userid, own in members.items()},
+        staff_names=dict(Staff.objects.values_list("userid", "name")),
+    )

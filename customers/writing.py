@@ -1,0 +1,289 @@
+"""Write customers of one home. Everything that a lookup shows is written here, in the order that keeps the cache true:
+
+    1. lock the customer's row, in customer_id order, and bump its version;
+    2. write;
+    3. delete the cached value and its guard, or record the key for the keeper if Redis cannot be told;
+    4. commit; answer.
+
+A creation deletes once more after its commit (customers.directory). See docs/read-through.md.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+import orjson
+import structlog
+
+from customers.lookup import CACHE
+from customers.marks import mark_dirty
+from customers.models import Customer, CustomerTag, Follow
+from customers.records import OUR_FIELDS, WECOM_FIELDS, CustomerData, FollowData, merged_attributes, wecom_conflicts
+from scrm import sharding
+from scrm.cache import CacheUnreachableError
+
+logger = structlog.get_logger(__name__)
+
+FIELDS = (*WECOM_FIELDS, *OUR_FIELDS)
+DEFAULTS: dict[str, Any] = {
+    "name": "", "avatar": "", "type": 1, "gender": 0, "unionid": None, "corp_name": "", "position": "",
+    "mobile": "", "attributes": {},
+}  # fmt: skip
+
+COLUMNS = (
+    "customer_id bigint, external_userid text, name text, avatar text, type smallint, gender smallint, unionid text, "
+    "corp_name text, position text, mobile text, attributes jsonb, synced_at timestamptz"
+)
+INSERT = f"""
+INSERT INTO customers (customer_id, bucket, external_userid, name, avatar, type, gender, unionid, corp_name, position,
+    mobile, attributes, synced_at, version, created_at, updated_at, purchase_count, interaction_count, total_amount)
+SELECT customer_id, customer_id %% 10, external_userid, name, avatar, type, gender, unionid, corp_name, "position",
+    mobile, attributes, synced_at, 1, %s, %s, 0, 0, 0
+FROM jsonb_to_recordset(%s) AS given ({COLUMNS.replace("position text", '"position" text')})
+ORDER BY customer_id
+ON CONFLICT (customer_id, bucket) DO NOTHING
+"""  # noqa: S608 - the columns are constants
+UPDATE = """
+UPDATE customers SET name = given.name, avatar = given.avatar, type = given.type, gender = given.gender,
+    unionid = given.unionid, corp_name = given.corp_name, position = given."position", mobile = given.mobile,
+    attributes = given.attributes, synced_at = given.synced_at, version = customers.version + 1, updated_at = %s
+FROM jsonb_to_recordset(%s) AS given (customer_id bigint, external_userid text, name text, avatar text, type smallint,
+    gender smallint, unionid text, corp_name text, "position" text, mobile text, attributes jsonb,
+    synced_at timestamptz)
+WHERE customers.customer_id = given.customer_id AND customers.bucket = given.customer_id %% 10
+"""
+INSERT_FOLLOWS = """
+INSERT INTO follows (customer_id, bucket, userid, remark, description, mobiles, add_way, state, created_at, lost_at,
+    tag_ids)
+SELECT customer_id, customer_id %% 10, userid, remark, description, mobiles, add_way, state,
+    COALESCE(created_at, %s), lost_at, tag_ids
+FROM jsonb_to_recordset(%s) AS given (customer_id bigint, userid text, remark text, description text, mobiles text[],
+    add_way int, state text, created_at timestamptz, lost_at timestamptz, tag_ids text[])
+ORDER BY customer_id, userid
+ON CONFLICT (customer_id, bucket, userid) DO UPDATE SET remark = excluded.remark, description = excluded.description,
+    mobiles = excluded.mobiles, add_way = excluded.add_way, state = excluded.state, created_at = excluded.created_at,
+    lost_at = excluded.lost_at, tag_ids = excluded.tag_ids
+"""
+# PostgreSQL keeps one key's lock cheaper than a thousand statements do: children go by (customer_id, key) pairs.
+DELETE_FOLLOWS = """
+DELETE FROM follows USING jsonb_to_recordset(%s) AS given (customer_id bigint, userid text)
+WHERE follows.customer_id = given.customer_id AND follows.bucket = given.customer_id %% 10
+  AND follows.userid = given.userid
+"""
+INSERT_TAGS = """
+INSERT INTO customer_tags (customer_id, bucket, tag_id, created_at)
+SELECT customer_id, customer_id %% 10, tag_id, %s
+FROM jsonb_to_recordset(%s) AS given (customer_id bigint, tag_id text)
+ORDER BY customer_id, tag_id
+ON CONFLICT (customer_id, bucket, tag_id) DO NOTHING
+"""
+DELETE_TAGS = """
+DELETE FROM customer_tags USING jsonb_to_recordset(%s) AS given (customer_id bigint, tag_id text)
+WHERE customer_tags.customer_id = given.customer_id AND customer_tags.bucket = given.customer_id %% 10
+  AND customer_tags.tag_id = given.tag_id
+"""
+
+
+@dataclass
+class Written:
+    """What came of writing: ids by fate. conflicts: {customer_id: names of fields that WeCom owns}."""
+
+    changed: set[int] = field(default_factory=set)
+    unchanged: set[int] = field(default_factory=set)
+    missing: set[int] = field(default_factory=set)
+    conflicts: dict[int, list[str]] = field(default_factory=dict)
+
+
+def drop_cached(home: int, external_userids: Iterable[str]) -> None:
+    """Delete what is cached of these customers, or record it for the keeper, in the open transaction on their home.
+
+    One command to Redis. Database: none when Redis answers; one insert into cache_deletions when it does not.
+    """
+    keys = list(external_userids)
+    if not keys:
+        return
+    try:
+        CACHE.drop(keys)
+    except CacheUnreachableError:
+        logger.warning("cache_deletion_recorded", home=home, keys=len(keys))
+        with sharding.cursor(home) as cursor:
+            cursor.execute(
+                "INSERT INTO cache_deletions (external_userid, created_at) SELECT key, now() FROM unnest(%s::text[]) AS key",
+                [keys],
+            )
+
+
+def insert_customers(home: int, items: Mapping[int, CustomerData], *, now: datetime) -> None:
+    """Insert customers at addresses taken for them: the only place where a customer row comes from.
+
+    A row that is there already stays as it is (a creator that was killed had come so far).
+    Database: the home's, in one transaction, at most five statements whatever the number.
+    """
+    rows = [
+        {"customer_id": customer_id, "external_userid": item.external_userid, **DEFAULTS, **item.fields,
+         "synced_at": now if item.by_wecom else None}
+        for customer_id, item in sorted(items.items())
+    ]  # fmt: skip
+    with sharding.atomic_home(home), sharding.cursor(home) as cursor:
+        cursor.execute(INSERT, [now, now, _json(rows)])
+        _write_children(cursor, items, {}, {}, now)
+        mark_dirty(home, items)
+        drop_cached(home, [item.external_userid for item in items.values()])
+
+
+def update_customers(home: int, items: Mapping[int, CustomerData], *, now: datetime) -> Written:
+    """Change customers that exist; who is not there is told, never inserted.
+
+    Nothing is written of a customer whom the data does not change, so a repeat bumps no version and empties no cache.
+    Database: the home's, in one transaction, at most nine statements whatever the number.
+    """
+    written = Written()
+    ids = sorted(items)
+    with sharding.atomic_home(home) as alias, sharding.cursor(home) as cursor:
+        stored = {
+            row["customer_id"]: row
+            for row in Customer.objects.using(alias)
+            .filter(customer_id__in=ids)
+            .order_by("customer_id")
+            .select_for_update(no_key=True)
+            .values("customer_id", "synced_at", *FIELDS)
+        }
+        written.missing = set(ids) - set(stored)
+        with_follows = [i for i in stored if items[i].follows is not None]
+        with_tags = [i for i in stored if items[i].tag_ids is not None]
+        follows = _stored_follows(alias, with_follows)
+        tags = _stored_tags(alias, with_tags)
+        rows: list[dict[str, Any]] = []
+        inputs_changed: set[int] = set()
+        for customer_id, before in stored.items():
+            item = items[customer_id]
+            conflicts = wecom_conflicts(before, item)
+            if before["synced_at"] and not item.by_wecom and _follows_differ(item, follows.get(customer_id, {})):
+                conflicts.append("follows")
+            if conflicts:
+                written.conflicts[customer_id] = conflicts
+                continue
+            after = _after(before, item, now)
+            children = _children_differ(item, follows.get(customer_id, {}), tags.get(customer_id, set()))
+            if after == before and not children:
+                written.unchanged.add(customer_id)
+                continue
+            written.changed.add(customer_id)
+            if children:
+                inputs_changed.add(customer_id)
+            rows.append(after)
+        if rows:
+            cursor.execute(UPDATE, [now, _json(rows)])
+            changed = {i: items[i] for i in written.changed}
+            _write_children(cursor, changed, follows, tags, now)
+            mark_dirty(home, inputs_changed)
+            drop_cached(home, [item.external_userid for item in changed.values()])
+    return written
+
+
+def bump(home: int, customer_ids: Sequence[int]) -> dict[int, str]:
+    """Lock customers and raise their version: step 1 for whoever writes other tables that a lookup shows.
+
+    Returns {customer_id: external_userid} of those that exist, for drop_cached. Database: two statements, in the
+    open transaction on the home.
+    """
+    with sharding.cursor(home) as cursor:
+        cursor.execute(
+            "SELECT customer_id FROM customers WHERE customer_id = ANY(%s) AND bucket = ANY(%s) "
+            "ORDER BY customer_id FOR NO KEY UPDATE",
+            [list(customer_ids), sorted({i % 10 for i in customer_ids})],
+        )
+        cursor.execute(
+            "UPDATE customers SET version = version + 1, updated_at = now() "
+            "WHERE customer_id = ANY(%s) AND bucket = ANY(%s) RETURNING customer_id, external_userid",
+            [list(customer_ids), sorted({i % 10 for i in customer_ids})],
+        )
+        return dict(cursor.fetchall())
+
+
+def _after(before: Mapping[str, Any], item: CustomerData, now: datetime) -> dict[str, Any]:
+    after = {**before, **{name: value for name, value in item.fields.items() if name in FIELDS}}
+    if item.merge_attributes and "attributes" in item.fields:
+        after["attributes"] = merged_attributes(before["attributes"], item.fields["attributes"])
+    if item.by_wecom and before["synced_at"] is None:
+        after["synced_at"] = now
+    return after
+
+
+def _comparable(follow: FollowData) -> dict[str, Any]:
+    return {**asdict(follow), "mobiles": list(follow.mobiles), "tag_ids": list(follow.tag_ids)}
+
+
+def _stored_follows(alias: str, ids: list[int]) -> dict[int, dict[str, dict[str, Any]]]:
+    found: dict[int, dict[str, dict[str, Any]]] = {}
+    if ids:
+        for row in Follow.objects.using(alias).filter(customer_id__in=ids).values(
+            "customer_id", "userid", "remark", "description", "mobiles", "add_way", "state", "created_at", "lost_at",
+            "tag_ids",
+        ):  # fmt: skip
+            found.setdefault(row.pop("customer_id"), {})[row["userid"]] = row
+    return found
+
+
+def _stored_tags(alias: str, ids: list[int]) -> dict[int, set[str]]:
+    found: dict[int, set[str]] = {}
+    if ids:
+        for customer_id, tag_id in (
+            CustomerTag.objects.using(alias).filter(customer_id__in=ids).values_list("customer_id", "tag_id")
+        ):
+            found.setdefault(customer_id, set()).add(tag_id)
+    return found
+
+
+def _follow_differs(stored: Mapping[str, Any] | None, given: Mapping[str, Any]) -> bool:
+    if stored is None:
+        return True
+    return any(stored[name] != value for name, value in given.items() if not (name == "created_at" and value is None))
+
+
+def _follows_differ(item: CustomerData, follows: Mapping[str, Mapping[str, Any]]) -> bool:
+    if item.follows is None:
+        return False
+    given = {follow.userid: _comparable(follow) for follow in item.follows}
+    return set(given) != set(follows) or any(_follow_differs(follows[userid], given[userid]) for userid in given)
+
+
+def _children_differ(item: CustomerData, follows: Mapping[str, Mapping[str, Any]], tags: set[str]) -> bool:
+    return (item.tag_ids is not None and set(item.tag_ids) != tags) or _follows_differ(item, follows)
+
+
+def _write_children(
+    cursor: Any,
+    items: Mapping[int, CustomerData],
+    follows: Mapping[int, Mapping[str, Any]],
+    tags: Mapping[int, set[str]],
+    now: datetime,
+) -> None:
+    """Bring follows and own tags to what items say; items that do not name them keep theirs."""
+    put, gone, tags_put, tags_gone = [], [], [], []
+    for customer_id, item in items.items():
+        if item.follows is not None:
+            there = follows.get(customer_id, {})
+            given = {follow.userid: _comparable(follow) for follow in item.follows}
+            for userid, row in given.items():
+                if _follow_differs(there.get(userid), row):
+                    since = row["created_at"] or there.get(userid, {}).get("created_at")
+                    put.append({"customer_id": customer_id, **row, "created_at": since})
+            gone += [{"customer_id": customer_id, "userid": userid} for userid in there if userid not in given]
+        if item.tag_ids is not None:
+            owned = tags.get(customer_id, set())
+            tags_put += [{"customer_id": customer_id, "tag_id": tag} for tag in set(item.tag_ids) - owned]
+            tags_gone += [{"customer_id": customer_id, "tag_id": tag} for tag in owned - set(item.tag_ids)]
+    if put:
+        cursor.execute(INSERT_FOLLOWS, [now, _json(put)])
+    if gone:
+        cursor.execute(DELETE_FOLLOWS, [_json(gone)])
+    if tags_put:
+        cursor.execute(INSERT_TAGS, [now, _json(tags_put)])
+    if tags_gone:
+        cursor.execute(DELETE_TAGS, [_json(tags_gone)])
+
+
+def _json(rows: Sequence[Mapping[str, Any]]) -> str:
+    return orjson.dumps(rows).decode()
