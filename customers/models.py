@@ -66,7 +66,6 @@ class Customer(models.Model):
     total_amount = models.DecimalField("累计金额", max_digits=16, decimal_places=2, default=0)
     last_purchase_at = models.DateTimeField("最近购买", null=True)
     last_interaction_at = models.DateTimeField("最近互动", null=True)
-    review_on = models.DateField("复核日期", null=True)
 
     class Meta:
         db_table = "customers"
@@ -287,6 +286,7 @@ class DirectoryEntry(models.Model):
 
     external_userid = models.TextField("外部联系人ID", primary_key=True)
     customer_id = models.BigIntegerField("客户编号", unique=True)
+    target_customer_id = models.BigIntegerField("迁移目标", null=True, blank=True, help_text="while moving")
     state = models.CharField("状态", max_length=8, choices=State.choices, default=State.CREATING)
     changed_at = models.DateTimeField("变更时间", default=timezone.now)
 

@@ -1,7 +1,5 @@
 """Tables of behaviours and profiles: first those of the department databases, then those of the control database."""
 
-import uuid
-
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.utils import timezone
@@ -113,6 +111,25 @@ class RunningTotal(Totals):
 
 
 @model_config(shard_group="departments")
+class ProfileReview(models.Model):
+    """The first day on which time alone can put a customer into another class. Only of those who have one.
+
+    A table of its own, so that the index on the day does not cost the customers' rows their HOT updates.
+    """
+
+    customer_id = CustomerIdField(primary_key=True)
+    bucket = BucketField()
+    review_on = models.DateField()
+
+    class Meta:
+        db_table = "profile_reviews"
+        indexes = [models.Index(fields=["review_on"], name="profile_reviews_due")]
+
+    def __str__(self) -> str:
+        return f"{self.customer_id} {self.review_on}"
+
+
+@model_config(shard_group="departments")
 class ProfileHistory(models.Model):
     """That a run put a customer into another class, and the numbers that decided."""
 
@@ -168,19 +185,24 @@ class RunClaim(models.Model):
     pk = models.CompositePrimaryKey("run_id", "bucket")
     run_id = models.BigIntegerField()
     bucket = models.SmallIntegerField()
-    token = models.UUIDField(default=uuid.uuid4)
     state = models.CharField(max_length=8, choices=State.choices, default=State.WAITING)
+    # Who has it writes with this token or not at all; taking the claim changes it.
+    token = models.UUIDField(null=True)
     heartbeat = models.DateTimeField(default=timezone.now)
-    attempts = models.IntegerField(default=0)
+    due_at = models.DateTimeField(default=timezone.now, help_text="not to be begun before")
+    offered_at = models.DateTimeField(null=True, help_text="when a worker was last told of it")
+    attempts = models.IntegerField(default=0, help_text="times taken since it last got on")
     error = models.TextField(default="")
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
     mode = models.CharField(max_length=12, default="", help_text="full, incremental or report")
     # The customers up to and including this one are done.
     position = models.BigIntegerField(default=0)
     total = models.BigIntegerField(default=0)
     judged = models.BigIntegerField(default=0)
-    changed = models.BigIntegerField(default=0)
-    updated = models.BigIntegerField(default=0)
-    moves = models.JSONField(default=dict, help_text="{from class: {to class: customers}}, judged and moved")
+    changed = models.BigIntegerField(default=0, help_text="customers put in another class, or who would be")
+    updated = models.BigIntegerField(default=0, help_text="customers of whom anything was written")
+    moves = models.JSONField(default=list, help_text="[[from class or null, to class, customers], …]")
     classes = models.JSONField(default=dict, help_text="{class: customers} of those judged")
 
     class Meta:
@@ -270,6 +292,9 @@ class ProfileRun(models.Model):
     started_at = models.DateTimeField("开始时间", default=timezone.now)
     finished_at = models.DateTimeField("结束时间", null=True, blank=True)
     summary = models.JSONField("结果", default=dict)
+
+    # Set by runs.start_run: whether that call made the run, or found it.
+    is_new = False
 
     class Meta:
         verbose_name = "画像任务"

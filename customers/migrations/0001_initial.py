@@ -188,7 +188,6 @@ class Migration(migrations.Migration):
                 ('total_amount', models.DecimalField(decimal_places=2, default=0, max_digits=16, verbose_name='累计金额')),
                 ('last_purchase_at', models.DateTimeField(null=True, verbose_name='最近购买')),
                 ('last_interaction_at', models.DateTimeField(null=True, verbose_name='最近互动')),
-                ('review_on', models.DateField(null=True, verbose_name='复核日期')),
             ],
             options={
                 'verbose_name': '客户',
@@ -232,6 +231,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('external_userid', models.TextField(primary_key=True, serialize=False, verbose_name='外部联系人ID')),
                 ('customer_id', models.BigIntegerField(unique=True, verbose_name='客户编号')),
+                ('target_customer_id', models.BigIntegerField(blank=True, help_text='while moving', null=True, verbose_name='迁移目标')),
                 ('state', models.CharField(choices=[('creating', '创建中'), ('live', '正常'), ('moving', '迁移中'), ('erasing', '删除中')], default='creating', max_length=8, verbose_name='状态')),
                 ('changed_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='变更时间')),
             ],

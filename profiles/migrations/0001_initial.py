@@ -4,7 +4,6 @@ import django.contrib.postgres.indexes
 import django.db.models.deletion
 import django.utils.timezone
 import scrm.sharding.fields
-import uuid
 from django.db import migrations, models
 from django.conf import settings
 from django.utils import timezone
@@ -138,23 +137,39 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='ProfileReview',
+            fields=[
+                ('customer_id', scrm.sharding.fields.CustomerIdField(primary_key=True, serialize=False)),
+                ('bucket', scrm.sharding.fields.BucketField(editable=False)),
+                ('review_on', models.DateField()),
+            ],
+            options={
+                'db_table': 'profile_reviews',
+                'indexes': [models.Index(fields=['review_on'], name='profile_reviews_due')],
+            },
+        ),
+        migrations.CreateModel(
             name='RunClaim',
             fields=[
                 ('pk', models.CompositePrimaryKey('run_id', 'bucket', blank=True, editable=False, primary_key=True, serialize=False)),
                 ('run_id', models.BigIntegerField()),
                 ('bucket', models.SmallIntegerField()),
-                ('token', models.UUIDField(default=uuid.uuid4)),
                 ('state', models.CharField(choices=[('waiting', '等待'), ('running', '进行中'), ('done', '完成'), ('failed', '失败')], default='waiting', max_length=8)),
+                ('token', models.UUIDField(null=True)),
                 ('heartbeat', models.DateTimeField(default=django.utils.timezone.now)),
-                ('attempts', models.IntegerField(default=0)),
+                ('due_at', models.DateTimeField(default=django.utils.timezone.now, help_text='not to be begun before')),
+                ('offered_at', models.DateTimeField(help_text='when a worker was last told of it', null=True)),
+                ('attempts', models.IntegerField(default=0, help_text='times taken since it last got on')),
                 ('error', models.TextField(default='')),
+                ('started_at', models.DateTimeField(null=True)),
+                ('finished_at', models.DateTimeField(null=True)),
                 ('mode', models.CharField(default='', help_text='full, incremental or report', max_length=12)),
                 ('position', models.BigIntegerField(default=0)),
                 ('total', models.BigIntegerField(default=0)),
                 ('judged', models.BigIntegerField(default=0)),
-                ('changed', models.BigIntegerField(default=0)),
-                ('updated', models.BigIntegerField(default=0)),
-                ('moves', models.JSONField(default=dict, help_text='{from class: {to class: customers}}, judged and moved')),
+                ('changed', models.BigIntegerField(default=0, help_text='customers put in another class, or who would be')),
+                ('updated', models.BigIntegerField(default=0, help_text='customers of whom anything was written')),
+                ('moves', models.JSONField(default=list, help_text='[[from class or null, to class, customers], …]')),
                 ('classes', models.JSONField(default=dict, help_text='{class: customers} of those judged')),
             ],
             options={
