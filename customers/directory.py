@@ -16,15 +16,16 @@ from hashlib import blake2b
 
 from django.db import OperationalError, connection
 from django.utils import timezone
+from scrm.cache import CacheUnreachableError
 
 from customers.identity import digest, is_external_userid
 from customers.lookup import CACHE
 from customers.models import DirectoryEntry, Tombstone
 from customers.organisation import organisation
 from customers.records import CustomerData
+from customers.settling import settle
 from customers.writing import drop_cached, insert_customers, update_customers
 from scrm import sharding
-from scrm.cache import CacheUnreachableError
 from scrm.sharding.models import open_homes
 
 # Persons share lock numbers, so that a batch of ten thousand needs a bounded number of locks.
@@ -92,7 +93,9 @@ def hold(external_userids: Iterable[str]) -> Iterator[None]:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT set_config('lock_timeout', %s, false)", [f"{LOCK_TIMEOUT_SECONDS}s"])
-            cursor.execute("SELECT pg_advisory_lock(%s, stripe) FROM unnest(%s::int[]) AS stripe", [LOCK_SPACE, stripes])
+            cursor.execute(
+                "SELECT pg_advisory_lock(%s, stripe) FROM unnest(%s::int[]) AS stripe", [LOCK_SPACE, stripes]
+            )
         yield
     except OperationalError as error:
         if getattr(error.__cause__, "sqlstate", None) == "55P03":
@@ -163,7 +166,9 @@ def upsert_many(items: Sequence[CustomerData], *, create: bool = True) -> Upsert
     return done
 
 
-def _settle(wanted: Mapping[str, CustomerData], done: Upserted, now: datetime, *, create: bool) -> dict[str, CustomerData]:
+def _settle(
+    wanted: Mapping[str, CustomerData], done: Upserted, now: datetime, *, create: bool
+) -> dict[str, CustomerData]:
     """Do what can be done now; return what must be looked at again."""
     entries = DirectoryEntry.objects.in_bulk(list(wanted))
     live = {e: entry.customer_id for e, entry in entries.items() if entry.state == State.LIVE}
@@ -218,11 +223,15 @@ def _create_held(
 ) -> dict[str, CustomerData]:
     entries = DirectoryEntry.objects.in_bulk(list(wanted))
     # We hold the lock, so whoever left a row in state creating or moving is dead. A creation is taken up at its
-    # address; its row may be there with the dead creator's data, so ours is written over it in the next round. A move
-    # that has not switched the directory has not happened.
+    # address; its row may be there with the dead creator's data, so ours is written over it in the next round.
     taken_up = {e: entry.customer_id for e, entry in entries.items() if entry.state == State.CREATING}
-    DirectoryEntry.objects.filter(external_userid__in=list(wanted), state=State.MOVING).update(state=State.LIVE)
-    again = {e: wanted[e] for e in entries}
+    for external_userid, entry in entries.items():
+        if entry.state == State.MOVING:
+            try:
+                settle(entry)
+            except sharding.HomeUnavailableError as error:
+                done.reject("department_unavailable", external_userid, home=error.home)
+    again = {e: wanted[e] for e in entries if e not in done.rejected}
     new = {e: item for e, item in wanted.items() if e not in entries}
     if not create:
         for external_userid in [*new, *taken_up]:
@@ -231,7 +240,10 @@ def _create_held(
     new = _without_erased(new, done)
     fresh = _take_addresses(new, done)
     DirectoryEntry.objects.bulk_create(
-        [DirectoryEntry(external_userid=e, customer_id=i, state=State.CREATING, changed_at=now) for e, i in fresh.items()]
+        [
+            DirectoryEntry(external_userid=e, customer_id=i, state=State.CREATING, changed_at=now)
+            for e, i in fresh.items()
+        ]
     )
     names = {customer_id: e for e, customer_id in (taken_up | fresh).items()}
     for home, ids in _by_home(names).items():

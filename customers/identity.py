@@ -1,7 +1,7 @@
 """What an external_userid may be, and what is left of one after an erasure. Needs no database.
 
-    external_userid   1 to 64 characters, no control characters, no space at either end; quotes and emoji are legal
-    digest            HMAC-SHA256(SECRET_KEY, "tombstone:" + external_userid), 32 bytes
+external_userid   1 to 64 characters, no control characters, no space at either end; quotes and emoji are legal
+digest            HMAC-SHA256(SECRET_KEY, "tombstone:" + external_userid), 32 bytes
 """
 
 import hmac

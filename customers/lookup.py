@@ -18,11 +18,11 @@ from zoneinfo import ZoneInfo
 
 import orjson
 from django.conf import settings
+from scrm.cache import Loaded, ReadThrough, redis_client
 
 from customers.identity import is_external_userid, mask_mobile
 from customers.models import CustomerAlias, DirectoryEntry
 from scrm import sharding
-from scrm.cache import Loaded, ReadThrough, redis_client
 
 KEY_PREFIX = "wxwork_customer:"
 
@@ -99,14 +99,12 @@ def _plain(value: object) -> str:
     raise TypeError(type(value).__name__)
 
 
-def find_entry(external_userid: str) -> tuple[int, str] | None:
-    """Return (customer_id, state) of a person, or None. Database: at most one query on the control database."""
+def find_entry(external_userid: str) -> DirectoryEntry | None:
+    """Return the directory's row of a person. Database: at most one query on the control database."""
     # What cannot be an id is nobody's: no database needs to be asked, and PostgreSQL would refuse a NUL.
     if not is_external_userid(external_userid):
         return None
-    return (
-        DirectoryEntry.objects.filter(external_userid=external_userid).values_list("customer_id", "state").first()
-    )
+    return DirectoryEntry.objects.filter(external_userid=external_userid).first()
 
 
 def read(external_userid: str) -> tuple[dict[str, Any] | None, bool]:
@@ -115,14 +113,18 @@ def read(external_userid: str) -> tuple[dict[str, Any] | None, bool]:
     Database: one query on the control database, two on the home's; again when the customer moved in between.
     """
     entry = find_entry(external_userid)
-    while entry is not None and entry[1] in (DirectoryEntry.State.LIVE, DirectoryEntry.State.MOVING):
-        customer, is_free = find_customer(entry[0])
+    if entry is None:
+        return None, True
+    while entry is not None and entry.state in (DirectoryEntry.State.LIVE, DirectoryEntry.State.MOVING):
+        customer, is_free = find_customer(entry.customer_id)
+        if customer is None and entry.target_customer_id:
+            customer, is_free = find_customer(entry.target_customer_id)
         if customer is not None:
-            return customer, is_free and entry[1] == DirectoryEntry.State.LIVE
-        before, entry = entry, find_entry(external_userid)
-        if entry == before:
-            return None, False  # a row that is lost: the sweep will see to it
-    return None, entry is None
+            return customer, is_free and entry.state == DirectoryEntry.State.LIVE
+        before, entry = entry.customer_id, find_entry(external_userid)
+        if entry is not None and entry.customer_id == before:
+            break  # a row that is lost: the sweep will see to it
+    return None, False
 
 
 def load(external_userid: str) -> Loaded:

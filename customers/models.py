@@ -295,9 +295,7 @@ class DirectoryEntry(models.Model):
         verbose_name = "客户目录"
         verbose_name_plural = "客户目录"
         indexes = [
-            models.Index(
-                fields=["changed_at"], name="directory_unsettled", condition=~models.Q(state="live")
-            ),
+            models.Index(fields=["changed_at"], name="directory_unsettled", condition=~models.Q(state="live")),
         ]
 
     def __str__(self) -> str:

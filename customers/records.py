@@ -1,8 +1,8 @@
 """What one customer looks like to a writer: plain data, no database.
 
-    owner    fields                                                                   who may change them
-    WeCom    name avatar type gender unionid corp_name position, follows              WeCom once synced; the API before
-    ours     mobile attributes tag_ids                                                the API, always
+owner    fields                                                                   who may change them
+WeCom    name avatar type gender unionid corp_name position, follows              WeCom once synced; the API before
+ours     mobile attributes tag_ids                                                the API, always
 """
 
 from collections.abc import Mapping

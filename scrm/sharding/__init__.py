@@ -24,12 +24,33 @@ from scrm.sharding.errors import (
 )
 from scrm.sharding.fanout import FanOut, fan_out
 from scrm.sharding.ids import bucket_of, home_of
-from scrm.sharding.model_config import model_config
+from scrm.sharding.model_config import model_config, partitioned_models, sharded_models
 from scrm.sharding.paging import Page, Position, page_across
 
 __all__ = [
-    "FanOut", "HomeUnavailableError", "InvalidCustomerIdError", "Page", "Position", "ShardingError",
-    "UnknownHomeError", "UnroutableError", "WriteOutsideAtomicError", "after_commit", "after_commit_home", "alias",
-    "allocate", "atomic", "atomic_home", "bucket_of", "bucketing", "cursor", "fan_out", "home_of", "model_config",
-    "page_across", "shard_map",
+    "FanOut",
+    "HomeUnavailableError",
+    "InvalidCustomerIdError",
+    "Page",
+    "Position",
+    "ShardingError",
+    "UnknownHomeError",
+    "UnroutableError",
+    "WriteOutsideAtomicError",
+    "after_commit",
+    "after_commit_home",
+    "alias",
+    "allocate",
+    "atomic",
+    "atomic_home",
+    "bucket_of",
+    "bucketing",
+    "cursor",
+    "fan_out",
+    "home_of",
+    "model_config",
+    "page_across",
+    "partitioned_models",
+    "shard_map",
+    "sharded_models",
 ]

@@ -1,11 +1,11 @@
 """What can go wrong between a query and its database.
 
-    ShardingError
-    ├── InvalidCustomerIdError    (also ValueError) not an id that we could have given: bad input, do not retry
-    ├── UnknownHomeError          an id or a request names a home that this process does not know: configuration
-    ├── HomeUnavailableError      the department database cannot be reached: retry later
-    ├── UnroutableError           a query on a sharded table without using(…): our bug
-    └── WriteOutsideAtomicError   a write to a sharded table outside sharding.atomic: our bug
+ShardingError
+├── InvalidCustomerIdError    (also ValueError) not an id that we could have given: bad input, do not retry
+├── UnknownHomeError          an id or a request names a home that this process does not know: configuration
+├── HomeUnavailableError      the department database cannot be reached: retry later
+├── UnroutableError           a query on a sharded table without using(…): our bug
+└── WriteOutsideAtomicError   a write to a sharded table outside sharding.atomic: our bug
 """
 
 

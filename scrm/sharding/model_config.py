@@ -41,5 +41,9 @@ def sharded_models() -> list[type[models.Model]]:
 
 def partitioned_models() -> list[type[models.Model]]:
     """Return those of them that are keyed by customer_id, and so partitioned by bucket."""
-    return [model for model in sharded_models() if any(field.name == "bucket" for field in model._meta.fields)
-            and any(field.name == "customer_id" for field in model._meta.fields)]
+    return [
+        model
+        for model in sharded_models()
+        if any(field.name == "bucket" for field in model._meta.fields)
+        and any(field.name == "customer_id" for field in model._meta.fields)
+    ]

@@ -38,7 +38,9 @@ def open_homes() -> tuple[int, ...]:
     if homes and time.monotonic() - read_at < OPEN_HOMES_SECONDS:
         return homes
     known = shard_map()
-    homes = tuple(h for h in Home.objects.filter(is_open=True).order_by("home").values_list("home", flat=True) if h in known)
+    homes = tuple(
+        h for h in Home.objects.filter(is_open=True).order_by("home").values_list("home", flat=True) if h in known
+    )
     _open_homes = (time.monotonic(), homes)
     return homes
 

@@ -67,9 +67,7 @@ class AddIndexPerPartition(NotInTransactionMixin, AddIndex):
         for bucket in range(ids.BUCKETS):
             leaf = f"{name}_{bucket}"
             with schema_editor.connection.cursor() as cursor:
-                cursor.execute(
-                    "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)", [f'"{leaf}"']
-                )
+                cursor.execute("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)", [f'"{leaf}"'])
                 found = cursor.fetchone()
             if found and not found[0]:  # a build that was interrupted
                 schema_editor.execute(f'DROP INDEX CONCURRENTLY "{leaf}"', params=None)

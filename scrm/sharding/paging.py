@@ -40,7 +40,7 @@ def page_across(
     homes: all that may hold rows; one that a position does not name yet begins at its start.
     Homes are asked in order, a few at once, and only until the page is full.
     """
-    places: Position = {home: 0 for home in homes} | {h: at for h, at in (position or {}).items() if h in homes}
+    places: Position = dict.fromkeys(homes, 0) | {h: at for h, at in (position or {}).items() if h in homes}
     waiting = [home for home in sorted(places) if places[home] is not None]
     items: list[Row] = []
     unavailable: list[int] = []
