@@ -2,18 +2,17 @@
 
 A run with `as_of` counts the days before it. A window of W days is the days in [as_of - W, as_of).
 
-| field                      | window | operators       | value                     | facts columns                        |
-|----------------------------|--------|-----------------|---------------------------|--------------------------------------|
-| purchase_count             | may    | > >= < <= == != | 0 .. 10^9                 | purchase_count, purchase_count[90d]  |
-| interaction_count          | may    |                 |                           | interaction_count, …                 |
-| refund_count               | may    |                 |                           | refund_count, …                      |
-| total_amount               | may    |                 | yuan, two decimals        | total_amount, …                      |
-| days_since_last_purchase   | no     |                 | 0 .. 36500                | last_purchase_day                    |
-| days_since_last_interaction| no     |                 |                           | last_interaction_day                 |
-| days_since_first_behaviour | no     |                 |                           | first_day                            |
-| follow_count               | no     |                 | 0 .. 10^9                 | follow_count                         |
-| tags                       | no     | has has_not     | a tag id                  | tag:<id>                             |
+| field                                              | window | operators       | value       | facts column         |
+|----------------------------------------------------|--------|-----------------|-------------|----------------------|
+| purchase_count, interaction_count, refund_count    | may    | > >= < <= == != | 0 .. 10^9   | purchase_count[90d]  |
+| total_amount                                       | may    |                 | yuan, 0.01  | total_amount[90d]    |
+| days_since_last_purchase                           | no     |                 | 0 .. 36500  | last_purchase_day    |
+| days_since_last_interaction                        | no     |                 | 0 .. 36500  | last_interaction_day |
+| days_since_first_behaviour                         | no     |                 | 0 .. 36500  | first_day            |
+| follow_count (follows that are not lost)           | no     |                 | 0 .. 10^9   | follow_count         |
+| tags                                               | no     | has has_not     | a tag id    | tag:<id>             |
 
+Without a window a figure is over all time, in the column purchase_count. A condition on a day that never was is False.
 Each window W that is used also wants the column first_day[Wd]: the earliest day in the window with any behaviour.
 Counts count what happened on a day and are never taken back on another one, so that time alone only lowers them;
 an amount is purchases less refunds and may go either way.
@@ -63,16 +62,6 @@ class RuleError(ValueError):
         return f"{where}：{self.reason}" if where else self.reason
 
 
-def _place_in_words(path: Sequence[str | int]) -> str:
-    words = []
-    for name, index in zip(path, [*path[1:], ""], strict=True):
-        if isinstance(index, int):
-            words.append(f"第 {index + 1} {'条规则' if name == 'rules' else '个条件'}")
-        elif isinstance(name, str):
-            words.append(_PLACES.get(name, name))
-    return " · ".join(words)
-
-
 _PLACES = {
     "field": "字段",
     "operator": "比较符",
@@ -84,6 +73,17 @@ _PLACES = {
     "rules": "规则",
     "conditions": "条件",
 }
+
+
+def _place_in_words(path: Sequence[str | int]) -> str:
+    words: list[str] = []
+    for before, step in zip(["", *path], path, strict=False):
+        if isinstance(step, int):
+            words = words[:-1] if before else words
+            words.append(f"第 {step + 1} {'条规则' if before == 'rules' else '个条件'}")
+        else:
+            words.append(_PLACES.get(step, step))
+    return " · ".join(words)
 
 
 class Kind(Enum):
@@ -186,7 +186,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class RuleSet:
-    """Ordered rules: the first that matches decides, else the default. A position is 1.. for rules, 0 for the default."""
+    """Ordered rules: the first that matches decides, else the default. Positions: 1.. for rules, 0 for the default."""
 
     version: int
     rules: tuple[Rule, ...]
