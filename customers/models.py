@@ -360,6 +360,41 @@ class Erasure(models.Model):
         return str(self.id)
 
 
+class ImportProgress(models.Model):
+    """How far the import of a file has come, so that one that was killed is taken up where it stood.
+
+    A file is known by its contents: another name is the same import, other contents are another.
+    """
+
+    class Kind(models.TextChoices):
+        CUSTOMERS = "customers", "客户"
+        BEHAVIOURS = "behaviours", "行为"
+
+    kind = models.CharField("类型", max_length=10, choices=Kind.choices)
+    source = models.CharField("来源", max_length=64, blank=True)
+    digest = models.BinaryField("内容摘要", max_length=32)
+    file_name = models.CharField("文件", max_length=255)
+    # Lines of the file that are done, and the bytes that the file of rejects had then.
+    lines = models.BigIntegerField("已处理行数", default=0)
+    rejected_bytes = models.BigIntegerField(default=0)
+    counts = models.JSONField("结果", default=dict, help_text="{fate: rows}")
+    started_at = models.DateTimeField("开始时间", default=timezone.now)
+    updated_at = models.DateTimeField("更新时间", default=timezone.now)
+    finished_at = models.DateTimeField("结束时间", null=True, blank=True)
+
+    class Meta:
+        db_table = "import_progress"
+        verbose_name = "数据导入"
+        verbose_name_plural = "数据导入"
+        ordering = ["-started_at"]
+        constraints = [
+            models.UniqueConstraint(fields=["kind", "source", "digest"], name="import_of_a_file_once"),
+        ]
+
+    def __str__(self) -> str:
+        return self.file_name
+
+
 class Audit(models.Model):
     """Who read a mobile in clear, exported, erased, moved. The subject is an HMAC, so that it outlives an erasure."""
 

@@ -19,7 +19,7 @@ class BehaviourKey(models.Model):
     source = models.TextField()
     event_id = models.TextField()
     content_hash = models.BinaryField(max_length=16)
-    # Of purchases only: what was paid, when, and how much of it has been refunded.
+    # Of purchases only: what was paid, when, and how much of it has been refunded (null: no refund yet).
     amount = models.DecimalField(max_digits=14, decimal_places=2, null=True)
     occurred_at = models.DateTimeField(null=True)
     refunded = models.DecimalField(max_digits=14, decimal_places=2, null=True)
@@ -51,6 +51,8 @@ class Behaviour(models.Model):
     occurred_at = models.DateTimeField("发生时间")
     refers_to = models.TextField("关联事件", null=True)
     detail = models.JSONField("详情", null=True)
+    # Of refunds: nothing is left of the purchase, which from this day on does not count.
+    undoes_purchase = models.BooleanField("全额退款", default=False)
     received_at = models.DateTimeField("接收时间", default=timezone.now)
 
     class Meta:

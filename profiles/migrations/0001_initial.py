@@ -209,6 +209,7 @@ class Migration(migrations.Migration):
                 ('occurred_at', models.DateTimeField(verbose_name='发生时间')),
                 ('refers_to', models.TextField(null=True, verbose_name='关联事件')),
                 ('detail', models.JSONField(null=True, verbose_name='详情')),
+                ('undoes_purchase', models.BooleanField(default=False, verbose_name='全额退款')),
                 ('received_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='接收时间')),
             ],
             options={
