@@ -12,7 +12,6 @@ Figures are those of the last classification. docs/read-through.md has the proto
 """
 
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -69,10 +68,10 @@ def find_customer(customer_id: int) -> tuple[dict[str, Any] | None, bool]:
     row = (*row, *rest) if is_free else rest
     follows, own_tags = row[-2:]
     customer = dict(zip(NAMES, row, strict=False))
-    return {**customer, "home": sharding.home_of(customer_id), **_related(follows, own_tags)}, is_free
+    return {**customer, "home": sharding.home_of(customer_id), **related(follows, own_tags)}, is_free
 
 
-def _related(follows: list[dict[str, Any]], own_tags: list[str]) -> dict[str, Any]:
+def related(follows: list[dict[str, Any]], own_tags: list[str]) -> dict[str, Any]:
     for follow in follows:
         follow["created_at"] = _time(datetime.fromisoformat(follow["created_at"]))
         follow["lost_at"] = follow["lost_at"] and _time(datetime.fromisoformat(follow["lost_at"]))
@@ -84,19 +83,19 @@ def _time(moment: datetime | None) -> str | None:
     return moment.astimezone(ZoneInfo(settings.TIME_ZONE)).isoformat() if moment else None
 
 
-def encode(customer: dict[str, Any]) -> bytes:
-    """Return the cached form of a customer: JSON, mobiles masked, times with offset, money as a decimal string."""
-    shown = {**customer, "mobile": mask_mobile(customer["mobile"])}
-    shown["follows"] = [{**f, "mobiles": [mask_mobile(m) for m in f["mobiles"]]} for f in customer["follows"]]
+def shown(customer: dict[str, Any], *, mask: bool = True) -> dict[str, Any]:
+    """Return a customer as plain JSON values: times as ISO 8601 text with offset, money as text, mobiles masked."""
+    hide = mask_mobile if mask else str
+    values = {**customer, "mobile": hide(customer["mobile"]), "total_amount": str(customer["total_amount"])}
+    values["follows"] = [{**f, "mobiles": [hide(m) for m in f["mobiles"]]} for f in customer["follows"]]
     for name in TIMES:
-        shown[name] = _time(customer[name])
-    return orjson.dumps(shown, default=_plain)
+        values[name] = _time(customer[name])
+    return values
 
 
-def _plain(value: object) -> str:
-    if isinstance(value, Decimal):
-        return str(value)
-    raise TypeError(type(value).__name__)
+def encode(customer: dict[str, Any]) -> bytes:
+    """Return the cached form of a customer: JSON, mobiles masked."""
+    return orjson.dumps(shown(customer))
 
 
 def find_entry(external_userid: str) -> DirectoryEntry | None:

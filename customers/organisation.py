@@ -3,11 +3,11 @@
 At most 30 s old, which is the bound on how long somebody who changed departments keeps what they could see.
 """
 
-import time
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from customers.models import Department, Staff
+from scrm.held import Held
 
 HELD_SECONDS = 30.0
 
@@ -48,23 +48,6 @@ class Organisation:
         return None
 
 
-_held: tuple[float, Organisation] | None = None
-
-
-def organisation() -> Organisation:
-    """Return the organisation. Database: three queries on the control database, at most every 30 s."""
-    global _held
-    if _held is None or time.monotonic() - _held[0] > HELD_SECONDS:
-        _held = (time.monotonic(), _read())
-    return _held[1]
-
-
-def forget_organisation() -> None:
-    """Make the next organisation() of this process ask the database."""
-    global _held
-    _held = None
-
-
 def _read() -> Organisation:
     departments = list(Department.objects.values_list("id", "parent_id", "name"))
     members: dict[str, list[int]] = {}
@@ -77,3 +60,7 @@ def _read() -> Organisation:
         departments_of={userid: tuple(own) for userid, own in members.items()},
         staff_names=dict(Staff.objects.values_list("userid", "name")),
     )
+
+
+# Database: three queries on the control database, at most every 30 s.
+organisation = Held(_read, seconds=HELD_SECONDS)

@@ -109,7 +109,8 @@ def drop_cached(home: int, external_userids: Iterable[str]) -> None:
         logger.warning("cache_deletion_recorded", home=home, keys=len(keys))
         with sharding.cursor(home) as cursor:
             cursor.execute(
-                "INSERT INTO cache_deletions (external_userid, created_at) SELECT key, now() FROM unnest(%s::text[]) AS key",
+                "INSERT INTO cache_deletions (external_userid, created_at) "
+                "SELECT key, now() FROM unnest(%s::text[]) AS key",
                 [keys],
             )
 

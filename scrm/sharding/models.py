@@ -1,9 +1,8 @@
 """What the control database knows of the department databases."""
 
-import time
-
 from django.db import models
 
+from scrm.held import Held
 from scrm.sharding.databases import shard_map
 
 
@@ -24,28 +23,12 @@ class Home(models.Model):
         return f"dept_{self.home}"
 
 
-OPEN_HOMES_SECONDS = 5.0
-_open_homes: tuple[float, tuple[int, ...]] = (0.0, ())
-
-
-def open_homes() -> tuple[int, ...]:
-    """Return the homes that take new customers and that this process knows, ascending.
-
-    Held per process for five seconds. Database: at most one query on the control database.
-    """
-    global _open_homes
-    read_at, homes = _open_homes
-    if homes and time.monotonic() - read_at < OPEN_HOMES_SECONDS:
-        return homes
+def _read_open_homes() -> tuple[int, ...]:
     known = shard_map()
-    homes = tuple(
-        h for h in Home.objects.filter(is_open=True).order_by("home").values_list("home", flat=True) if h in known
-    )
-    _open_homes = (time.monotonic(), homes)
-    return homes
+    opened = Home.objects.filter(is_open=True).order_by("home").values_list("home", flat=True)
+    return tuple(home for home in opened if home in known)
 
 
-def forget_open_homes() -> None:
-    """Make the next open_homes() of this process ask the database."""
-    global _open_homes
-    _open_homes = (0.0, ())
+# The homes that take new customers and that this process knows, ascending; at most five seconds old.
+# Database: one query on the control database.
+open_homes = Held(_read_open_homes, seconds=5)

@@ -1,0 +1,116 @@
+"""List and search customers across department databases, page by page, in order of customer_id."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from customers.access import EVERYTHING, Scope
+from customers.lookup import COLUMNS, NAMES, related
+from scrm import sharding
+
+MAX_QUERY_LENGTH = 64
+# Follows and own tags of a page's customers, one row each; a point query per customer and partition.
+CHILDREN = """
+SELECT id,
+  (SELECT COALESCE(json_agg(json_build_object('userid', userid, 'remark', remark, 'description', description,
+          'mobiles', mobiles, 'add_way', add_way, 'state', state, 'created_at', created_at, 'lost_at', lost_at,
+          'tag_ids', tag_ids) ORDER BY created_at, userid), '[]')
+   FROM follows WHERE customer_id = id AND bucket = id %% 10),
+  (SELECT COALESCE(json_agg(tag_id ORDER BY tag_id), '[]')
+   FROM customer_tags WHERE customer_id = id AND bucket = id %% 10)
+FROM unnest(%s::bigint[]) AS id
+"""
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What to list. department: in or below it, as in access; q: part of a name, or a whole external_userid.
+
+    profile "" means not classified yet; None any.
+    """
+
+    home: int | None = None
+    department: Scope | None = None
+    profile: str | None = None
+    tag: str | None = None
+    q: str = ""
+
+
+@dataclass(frozen=True)
+class Listed:
+    customer_id: int
+    customer: dict[str, Any]
+
+
+def list_customers(
+    filters: Filters, *, scope: Scope = EVERYTHING, position: sharding.Position | None = None, limit: int = 50
+) -> sharding.Page[Listed]:
+    """Return the next page of customers in scope, mobiles in clear (lookup.shown masks them).
+
+    Database: two queries per home asked; homes that are down are named in the page and owed (see sharding.paging).
+    Raises UnknownHomeError for a home that is not there.
+    """
+    if filters.home is not None:
+        sharding.alias(filters.home)
+    homes: Sequence[int] = [filters.home] if filters.home is not None else sharding.shard_map().homes
+    return sharding.page_across(
+        lambda home, after, count: _fetch(home, after, count, filters, scope), position, limit, homes
+    )
+
+
+def _conditions(home: int, filters: Filters, scope: Scope) -> tuple[list[str], list[Any]]:
+    conditions, params = [], []
+
+    def add(condition: str, *values: Any) -> None:
+        conditions.append(condition)
+        params.extend(values)
+
+    for limit in (scope, filters.department or EVERYTHING):
+        if not limit.is_everything:
+            condition, values = limit.sql(home)
+            add(condition, *values)
+    if filters.profile is not None:
+        add(*(("profile = %s", filters.profile) if filters.profile else ("profile IS NULL",)))
+    if filters.tag is not None:
+        add(
+            "(EXISTS (SELECT 1 FROM customer_tags WHERE customer_tags.customer_id = customers.customer_id "
+            "AND customer_tags.bucket = customers.bucket AND tag_id = %s) "
+            "OR EXISTS (SELECT 1 FROM follows WHERE follows.customer_id = customers.customer_id "
+            "AND follows.bucket = customers.bucket AND lost_at IS NULL AND %s = ANY(tag_ids)))",
+            filters.tag, filters.tag,
+        )  # fmt: skip
+    if filters.q:
+        q = filters.q[:MAX_QUERY_LENGTH].lower()
+        pattern = q.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+        add(
+            "((scrm_grams(name) @> %s::text[] AND lower(name) LIKE %s) OR external_userid = %s)",
+            grams(q), f"%{pattern}%", filters.q,
+        )  # fmt: skip
+    return conditions, params
+
+
+def grams(text: str) -> list[str]:
+    """Return what the index must hold for a name to contain a text: its pairs, or its only character.
+
+    >>> grams("王小明"), grams("王")
+    (['王小', '小明'], ['王'])
+    """
+    return sorted({text[at : at + 2] for at in range(len(text) - 1)}) if len(text) > 1 else [text]
+
+
+def _fetch(home: int, after: int, count: int, filters: Filters, scope: Scope) -> list[Listed]:
+    conditions, params = _conditions(home, filters, scope)
+    where = " AND ".join(["customer_id > %s", *conditions])
+    with sharding.cursor(home) as cursor:
+        cursor.execute(
+            f"SELECT {COLUMNS} FROM customers WHERE {where} ORDER BY customer_id LIMIT %s",  # noqa: S608 - constants
+            [after, *params, count],
+        )
+        rows = cursor.fetchall()
+        ids = [row[0] for row in rows]
+        cursor.execute(CHILDREN, [ids])
+        children = {customer_id: rest for customer_id, *rest in cursor.fetchall()}
+    return [
+        Listed(row[0], {**dict(zip(NAMES, row, strict=True)), "home": home, **related(*children[row[0]])})
+        for row in rows
+    ]
