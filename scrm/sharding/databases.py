@@ -10,12 +10,11 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connections, transaction
-from django.db.utils import InterfaceError, OperationalError
 from django.utils.module_loading import import_string
 
-from scrm.sharding.backend.base import DatabaseWrapper, is_gone
+from scrm.sharding.backend.base import DatabaseWrapper
 from scrm.sharding.bucketing import BucketingStrategy
-from scrm.sharding.errors import HomeUnavailableError, WriteOutsideAtomicError
+from scrm.sharding.errors import WriteOutsideAtomicError
 from scrm.sharding.ids import home_of, make
 from scrm.sharding.shard_map import ShardMap
 
@@ -51,7 +50,8 @@ def atomic(customer_id: int, *, durable: bool = False) -> Iterator[str]:
     """Open a read-write transaction on the database that holds a customer, and yield its alias.
 
     Only inside may sharded tables be written. Nests (as a savepoint) on the same home. An exception rolls back.
-    Raises InvalidCustomerIdError, UnknownHomeError, HomeUnavailableError.
+    Raises InvalidCustomerIdError, UnknownHomeError, HomeUnavailableError; when the COMMIT itself finds nobody, what was
+    written may be there or not, so a caller that retries must be one that may repeat itself.
     """
     with atomic_home(home_of(customer_id), durable=durable) as name:
         yield name
@@ -70,20 +70,12 @@ def atomic_home(home: int, *, durable: bool = False) -> Iterator[str]:
         with transaction.atomic(using=name, durable=durable):
             yield name
         return
-    connection.ensure_connection()
-    connection.connection.read_only = False
-    connection.writable = True
+    connection.begin_writable()
     try:
         with transaction.atomic(using=name, durable=durable):
             yield name
-    except (OperationalError, InterfaceError) as error:
-        if is_gone(error):
-            raise HomeUnavailableError(home) from error  # the COMMIT itself found nobody
-        raise
     finally:
-        connection.writable = False
-        if connection.connection is not None and not connection.connection.closed:
-            connection.connection.read_only = None
+        connection.end_writable()
 
 
 def after_commit(customer_id: int, fn: Callable[[], object]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import models
 from django.db.models.expressions import Col
-from django.db.models.lookups import Exact, In
+from django.db.models.lookups import In, IntegerFieldExact
 from django.db.models.sql.compiler import SQLCompiler
 
 from scrm.sharding import ids
@@ -31,7 +31,13 @@ class CustomerIdField(models.BigIntegerField):
     """A customer_id in a partitioned table; the model has a `bucket` beside it."""
 
 
-def _bucket_column(lookup: Exact | In) -> Col | None:
+def is_partitioned(model: type[models.Model]) -> bool:
+    """Tell whether a (possibly historical) model is keyed by customer, and so partitioned."""
+    fields = {field.name: field for field in model._meta.fields}
+    return isinstance(fields.get("customer_id"), CustomerIdField) and isinstance(fields.get("bucket"), BucketField)
+
+
+def _bucket_column(lookup: IntegerFieldExact | In) -> Col | None:
     """Return the bucket column beside the customer_id column that a lookup is on, if there is one."""
     column = lookup.lhs
     if not isinstance(column, Col):
@@ -41,7 +47,7 @@ def _bucket_column(lookup: Exact | In) -> Col | None:
 
 
 @CustomerIdField.register_lookup
-class CustomerIdExact(Exact):
+class CustomerIdExact(IntegerFieldExact):
     def as_sql(self, compiler: SQLCompiler, connection: Any) -> tuple[str, Any]:
         sql, params = super().as_sql(compiler, connection)
         bucket = _bucket_column(self)
@@ -58,6 +64,9 @@ class CustomerIdIn(In):
         bucket = _bucket_column(self)
         if bucket is None or not self.rhs_is_direct_value():
             return sql, params
-        buckets = sorted({int(value) % ids.BUCKETS for value in self.rhs if value is not None})
+        values = [value for value in self.rhs if value is not None]
+        if not all(isinstance(value, int) for value in values):
+            return sql, params  # an expression: only the database knows its bucket
+        buckets = sorted({value % ids.BUCKETS for value in values})
         column, _ = compiler.compile(bucket)
         return f"({sql} AND {column} IN ({', '.join(['%s'] * len(buckets))}))", (*params, *buckets)

@@ -5,6 +5,8 @@ from typing import TypeVar
 
 from django.db import models
 
+from scrm.sharding.fields import is_partitioned
+
 DEPARTMENTS = "departments"
 Model = TypeVar("Model", bound=type[models.Model])
 
@@ -41,9 +43,4 @@ def sharded_models() -> list[type[models.Model]]:
 
 def partitioned_models() -> list[type[models.Model]]:
     """Return those of them that are keyed by customer_id, and so partitioned by bucket."""
-    return [
-        model
-        for model in sharded_models()
-        if any(field.name == "bucket" for field in model._meta.fields)
-        and any(field.name == "customer_id" for field in model._meta.fields)
-    ]
+    return [model for model in sharded_models() if is_partitioned(model)]

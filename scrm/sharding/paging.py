@@ -38,14 +38,16 @@ def page_across(
 
     fetch(home, after, limit) gives up to `limit` rows of a home with customer_id > after, ascending.
     homes: all that may hold rows; one that a position does not name yet begins at its start.
-    Homes are asked in order, a few at once, and only until the page is full.
+    Homes are asked in order and only until the page is full: the first alone, on the connection that the calling thread
+    has anyway (most pages end there), then a few at once.
     """
-    places: Position = dict.fromkeys(homes, 0) | {h: at for h, at in (position or {}).items() if h in homes}
+    places: Position = {home: (position or {}).get(home, 0) for home in homes}
     waiting = [home for home in sorted(places) if places[home] is not None]
     items: list[Row] = []
     unavailable: list[int] = []
+    size = 1
     while waiting and len(items) < limit:
-        wave, waiting = waiting[:WAVE], waiting[WAVE:]
+        wave, waiting, size = waiting[:size], waiting[size:], WAVE
         wanted = limit - len(items)
         answers: FanOut[Sequence[Row]] = fan_out(lambda home, n=wanted: fetch(home, places[home] or 0, n + 1), wave)  # type: ignore[misc]
         unavailable += answers.unavailable

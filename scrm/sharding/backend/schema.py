@@ -17,21 +17,15 @@ from django.db import models
 from django.db.backends.postgresql import schema
 
 from scrm.sharding import ids
-from scrm.sharding.fields import BucketField, CustomerIdField
+from scrm.sharding.fields import is_partitioned
 
 ROOT_TABLE = "customers"
 KEY = ("customer_id", "bucket")
 
 
-def is_partitioned(model: type[models.Model]) -> bool:
-    """Tell whether a (possibly historical) model is keyed by customer and so partitioned."""
-    fields = {field.name: field for field in model._meta.local_fields}
-    return isinstance(fields.get("customer_id"), CustomerIdField) and isinstance(fields.get("bucket"), BucketField)
-
-
 def key_columns(model: type[models.Model]) -> list[str]:
     """Return the columns of a partitioned table's primary key: (customer_id, bucket), then what the model adds."""
-    names = [field.column for field in model._meta.pk_fields]
+    names = [str(field.column) for field in model._meta.pk_fields]
     rest = [name for name in names if name not in KEY]
     return [*KEY, *rest]
 
@@ -53,7 +47,7 @@ class DatabaseSchemaEditor(schema.DatabaseSchemaEditor):
                 continue
             if params:
                 definition = definition % tuple(self.quote_value(value) for value in params)
-            columns.append(f"{quote(field.column)} {definition.replace(' PRIMARY KEY', '')}")
+            columns.append(f"{quote(str(field.column))} {definition.replace(' PRIMARY KEY', '')}")
         columns.append(f"PRIMARY KEY ({', '.join(map(quote, key_columns(model)))})")
         columns.append(f"CONSTRAINT {quote(table + '_bucket')} CHECK (bucket = customer_id % {ids.BUCKETS})")
         columns += [str(constraint.constraint_sql(model, self)) for constraint in model._meta.constraints]
@@ -67,4 +61,10 @@ class DatabaseSchemaEditor(schema.DatabaseSchemaEditor):
                     f"ALTER TABLE {leaf} ADD FOREIGN KEY (customer_id, bucket) "
                     f"REFERENCES {quote(f'{ROOT_TABLE}_{bucket}')} (customer_id, bucket) ON DELETE CASCADE"
                 )
-        self.deferred_sql.extend(self._model_indexes_sql(model))
+        self.deferred_sql.extend(self._model_indexes_sql(model))  # type: ignore[attr-defined]
+
+    def alter_db_table(self, model: type[models.Model], old_db_table: str, new_db_table: str) -> None:
+        super().alter_db_table(model, old_db_table, new_db_table)
+        if is_partitioned(model) and old_db_table != new_db_table:
+            for bucket in range(ids.BUCKETS):
+                super().alter_db_table(model, f"{old_db_table}_{bucket}", f"{new_db_table}_{bucket}")
