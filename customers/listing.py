@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from customers.access import EVERYTHING, Scope
-from customers.lookup import COLUMNS, NAMES, related
+from customers.lookup import COLUMNS, from_row, related
 from scrm import sharding
 
 MAX_QUERY_LENGTH = 64
@@ -110,7 +110,4 @@ def _fetch(home: int, after: int, count: int, filters: Filters, scope: Scope) ->
         ids = [row[0] for row in rows]
         cursor.execute(CHILDREN, [ids])
         children = {customer_id: rest for customer_id, *rest in cursor.fetchall()}
-    return [
-        Listed(row[0], {**dict(zip(NAMES, row, strict=True)), "home": home, **related(*children[row[0]])})
-        for row in rows
-    ]
+    return [Listed(row[0], {**from_row(row), **related(*children[row[0]])}) for row in rows]

@@ -11,6 +11,7 @@ The cached value is JSON under `wxwork_customer:{external_userid}`; other system
 Figures are those of the last classification. docs/read-through.md has the protocol.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -67,8 +68,14 @@ def find_customer(customer_id: int) -> tuple[dict[str, Any] | None, bool]:
         return None, False  # erased, or moved away, since the directory was read
     row = (*row, *rest) if is_free else rest
     follows, own_tags = row[-2:]
+    return {**from_row(row), **related(follows, own_tags)}, is_free
+
+
+def from_row(row: Sequence[Any]) -> dict[str, Any]:
+    """Return what a row that begins with COLUMNS says, and the home."""
     customer = dict(zip(NAMES, row, strict=False))
-    return {**customer, "home": sharding.home_of(customer_id), **related(follows, own_tags)}, is_free
+    # Django has psycopg hand jsonb out as text.
+    return {**customer, "attributes": orjson.loads(customer["attributes"]), "home": sharding.home_of(row[0])}
 
 
 def related(follows: list[dict[str, Any]], own_tags: list[str]) -> dict[str, Any]:
