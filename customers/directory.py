@@ -16,7 +16,6 @@ from hashlib import blake2b
 
 from django.db import OperationalError, connection
 from django.utils import timezone
-from scrm.cache import CacheUnreachableError
 
 from customers.identity import digest, is_external_userid
 from customers.lookup import CACHE
@@ -26,6 +25,7 @@ from customers.records import CustomerData
 from customers.settling import settle
 from customers.writing import drop_cached, insert_customers, update_customers
 from scrm import sharding
+from scrm.cache import CacheUnreachableError
 from scrm.sharding.models import open_homes
 
 # Persons share lock numbers, so that a batch of ten thousand needs a bounded number of locks.

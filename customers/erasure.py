@@ -14,7 +14,6 @@ from typing import Any
 import structlog
 from django.db import transaction
 from django.utils import timezone
-from scrm.cache import CacheUnreachableError
 
 from customers.directory import DirectoryError, find, hold
 from customers.identity import digest
@@ -23,6 +22,7 @@ from customers.models import Audit, Customer, CustomerAlias, DirectoryEntry, Era
 from customers.settling import remove_rows, settle
 from customers.writing import drop_cached
 from scrm import sharding
+from scrm.cache import CacheUnreachableError
 
 logger = structlog.get_logger(__name__)
 

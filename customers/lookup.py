@@ -18,11 +18,11 @@ from zoneinfo import ZoneInfo
 
 import orjson
 from django.conf import settings
-from scrm.cache import Loaded, ReadThrough, redis_client
 
 from customers.identity import is_external_userid, mask_mobile
 from customers.models import CustomerAlias, DirectoryEntry
 from scrm import sharding
+from scrm.cache import Loaded, ReadThrough, redis_client
 
 KEY_PREFIX = "wxwork_customer:"
 

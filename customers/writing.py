@@ -15,13 +15,13 @@ from typing import Any
 
 import orjson
 import structlog
-from scrm.cache import CacheUnreachableError
 
 from customers.lookup import CACHE
 from customers.marks import mark_dirty
 from customers.models import Customer, CustomerTag, Follow
 from customers.records import OUR_FIELDS, WECOM_FIELDS, CustomerData, FollowData, merged_attributes, wecom_conflicts
 from scrm import sharding
+from scrm.cache import CacheUnreachableError
 
 logger = structlog.get_logger(__name__)
 

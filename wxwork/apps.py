@@ -1,5 +1,7 @@
 from django.apps import AppConfig
 
+from wxwork import checks  # noqa: F401 - registers the checks
+
 
 class WxworkConfig(AppConfig):
     """The link to WeCom (企业微信)."""
