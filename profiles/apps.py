@@ -6,3 +6,6 @@ class ProfilesConfig(AppConfig):
 
     name = "profiles"
     verbose_name = "客户画像"
+
+    def ready(self) -> None:
+        from profiles import checks  # noqa: F401 - registers; models are ready only now

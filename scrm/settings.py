@@ -25,8 +25,7 @@ PORT = env.number(ENVIRON, "PORT", 8000)
 # The placeholders let a process that asks no database (check, makemigrations, --help) run without a server.
 DATABASE_URL = ENVIRON.get("DATABASE_URL") or "postgres://127.0.0.1:1/scrm"
 DEPARTMENT_URLS = env.department_urls(
-    ENVIRON.get("DEPARTMENT_DATABASES")
-    or "100=postgres://127.0.0.1:1/dept_100,101=postgres://127.0.0.1:1/dept_101"
+    ENVIRON.get("DEPARTMENT_DATABASES") or "100=postgres://127.0.0.1:1/dept_100,101=postgres://127.0.0.1:1/dept_101"
 )
 # Web processes keep a connection a minute (measured 18 times faster than none kept, and faster than a pool).
 CONNECTION_MAX_AGE_SECONDS = env.number(ENVIRON, "CONN_MAX_AGE", 60)
@@ -195,6 +194,10 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_DB_REUSE_MAX = 1000
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+
+# --------------------------------------------------------------------------------------------------------- behaviours
+# Channels of the company's own beside those of profiles.vocabulary: hotline=客服热线,tmall
+BEHAVIOUR_CHANNELS = env.words(ENVIRON, "BEHAVIOUR_CHANNELS")
 
 # -------------------------------------------------------------------------------------------------------------- wecom
 WXWORK_CORP_ID = ENVIRON.get("WXWORK_CORP_ID", "wwsimulator" if DEBUG else "")

@@ -1,0 +1,398 @@
+"""Store behaviours and fold them into totals: look, decide, write, in one transaction per department database.
+
+    look      locks the customers (FOR KEY SHARE) and the purchases that refunds name (FOR UPDATE), in customer_id order;
+              reads which keys are there already
+    decide    new, duplicate, conflict, refund accepted or not: plain Python
+    write     keys → raw rows → daily totals → running totals → dirty marks, in one statement
+
+A key that somebody else commits between look and write makes the statement write nothing; then the home begins again,
+and sees it. So of any crowd that sends the same batch at once each behaviour is stored by exactly one.
+"""
+
+import random
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import orjson
+import structlog
+from django.db import OperationalError
+
+from customers import directory
+from customers.identity import is_external_userid
+from customers.records import CustomerData
+from profiles.behaviours.contents import Bounds, Contents, Rejection, read_contents
+from profiles.behaviours.refunds import Purchase, take_back
+from profiles.days import day_zone, end_of_tomorrow, midnight
+from profiles.vocabulary import channel_names
+from scrm import sharding
+
+logger = structlog.get_logger(__name__)
+
+EARLIEST_DAY = date(1990, 1, 1)
+ATTEMPTS = 10
+# deadlock_detected, serialization_failure: PostgreSQL asks to try again
+TRY_AGAIN = {"40P01", "40001"}
+
+LOOK = """
+WITH given AS MATERIALIZED (
+    SELECT customer_id, (customer_id %% 10)::smallint AS bucket, event_id, refers_to
+    FROM jsonb_to_recordset(%(items)s) AS item (customer_id bigint, event_id text, refers_to text)
+), live AS MATERIALIZED (
+    SELECT customers.customer_id
+    FROM (SELECT DISTINCT customer_id, bucket FROM given) AS one JOIN customers USING (customer_id, bucket)
+    ORDER BY customers.customer_id FOR KEY SHARE OF customers
+), purchases AS MATERIALIZED (
+    SELECT k.customer_id, k.event_id, k.amount, k.occurred_at, k.refunded
+    FROM (SELECT DISTINCT customer_id, bucket, refers_to FROM given WHERE refers_to IS NOT NULL) AS one
+    JOIN behaviour_keys k ON k.customer_id = one.customer_id AND k.bucket = one.bucket
+         AND k.source = %(source)s AND k.event_id = one.refers_to
+    WHERE k.amount IS NOT NULL
+    ORDER BY k.customer_id, k.event_id FOR UPDATE OF k
+)
+SELECT 'live', customer_id, NULL, NULL, NULL::numeric, NULL::timestamptz, NULL::numeric FROM live
+UNION ALL
+SELECT 'purchase', customer_id, event_id, NULL, amount, occurred_at, refunded FROM purchases
+UNION ALL
+SELECT 'key', k.customer_id, k.event_id, encode(k.content_hash, 'hex'), NULL, NULL, NULL
+FROM (SELECT DISTINCT customer_id, bucket, event_id FROM given) AS one
+JOIN behaviour_keys k ON k.customer_id = one.customer_id AND k.bucket = one.bucket
+     AND k.source = %(source)s AND k.event_id = one.event_id
+"""
+
+FIGURES = """
+    count(*) FILTER (WHERE kind = 'purchase') AS purchase_count,
+    COALESCE(sum(amount) FILTER (WHERE kind = 'purchase'), 0) AS purchase_amount,
+    count(*) FILTER (WHERE undoes) AS refund_count,
+    COALESCE(sum(amount) FILTER (WHERE kind = 'refund'), 0) AS refund_amount,
+    count(*) FILTER (WHERE kind = 'interaction') AS interaction_count,
+    max(occurred_at) FILTER (WHERE kind = 'purchase') AS last_purchase_at,
+    max(occurred_at) FILTER (WHERE kind = 'interaction') AS last_interaction_at
+"""
+FIGURE_COLUMNS = (
+    "purchase_count, purchase_amount, refund_count, refund_amount, interaction_count, "
+    "last_purchase_at, last_interaction_at"
+)
+ADD_FIGURES = """
+    purchase_count = total.purchase_count + excluded.purchase_count,
+    purchase_amount = total.purchase_amount + excluded.purchase_amount,
+    refund_count = total.refund_count + excluded.refund_count,
+    refund_amount = total.refund_amount + excluded.refund_amount,
+    interaction_count = total.interaction_count + excluded.interaction_count,
+    last_purchase_at = GREATEST(total.last_purchase_at, excluded.last_purchase_at),
+    last_interaction_at = GREATEST(total.last_interaction_at, excluded.last_interaction_at)
+"""
+# `accepted` is empty unless every key was new. Tables and rows are always written in this order, so that two batches
+# that meet wait for each other instead of for ever.
+WRITE = f"""
+WITH given AS MATERIALIZED (
+    SELECT item.*, (customer_id %% 10)::smallint AS bucket, (occurred_at AT TIME ZONE %(zone)s)::date AS day
+    FROM jsonb_to_recordset(%(items)s) AS item (customer_id bigint, event_id text, content_hash text, kind text,
+         channel text, amount numeric(14,2), occurred_at timestamptz, refers_to text, detail text,
+         refunded numeric(14,2), undoes boolean)
+), keys AS (
+    INSERT INTO behaviour_keys (customer_id, bucket, source, event_id, content_hash, amount, occurred_at, refunded)
+    SELECT customer_id, bucket, %(source)s, event_id, decode(content_hash, 'hex'),
+           CASE kind WHEN 'purchase' THEN amount END, CASE kind WHEN 'purchase' THEN occurred_at END, refunded
+    FROM given ORDER BY customer_id, event_id
+    ON CONFLICT DO NOTHING RETURNING 1
+), accepted AS MATERIALIZED (
+    SELECT * FROM given WHERE (SELECT count(*) FROM keys) = %(count)s
+), raw AS (
+    INSERT INTO behaviours (customer_id, bucket, source, event_id, kind, channel, amount, occurred_at, refers_to,
+                            detail, undoes_purchase, received_at)
+    SELECT customer_id, bucket, %(source)s, event_id, kind, channel, amount, occurred_at, refers_to,
+           detail::jsonb, undoes, %(now)s
+    FROM accepted
+), daily AS (
+    INSERT INTO daily_totals AS total (customer_id, bucket, day, {FIGURE_COLUMNS})
+    SELECT customer_id, bucket, day, {FIGURES}
+    FROM accepted GROUP BY customer_id, bucket, day ORDER BY customer_id, day
+    ON CONFLICT (customer_id, bucket, day) DO UPDATE SET {ADD_FIGURES}
+), running AS (
+    INSERT INTO running_totals AS total (customer_id, bucket, first_day, last_day, {FIGURE_COLUMNS})
+    SELECT customer_id, bucket, min(day), max(day), {FIGURES}
+    FROM accepted GROUP BY customer_id, bucket ORDER BY customer_id
+    ON CONFLICT (customer_id, bucket) DO UPDATE SET {ADD_FIGURES},
+        first_day = LEAST(total.first_day, excluded.first_day), last_day = GREATEST(total.last_day, excluded.last_day)
+), marks AS (
+    INSERT INTO dirty_customers AS marked (customer_id, bucket, mark, last_day)
+    SELECT customer_id, bucket, nextval('dirty_marks'), day FROM
+        (SELECT customer_id, bucket, max(day) AS day FROM accepted GROUP BY customer_id, bucket ORDER BY customer_id) AS one
+    ON CONFLICT (customer_id, bucket) DO UPDATE
+    SET mark = excluded.mark, last_day = GREATEST(marked.last_day, excluded.last_day)
+){{refunds}}
+SELECT count(*) FROM keys
+"""  # noqa: S608 - made of constants
+# Planned only where it is needed: the rows are locked by LOOK.
+REFUNDS = """, refunds AS (
+    UPDATE behaviour_keys AS k SET refunded = purchase.refunded
+    FROM jsonb_to_recordset(%(purchases)s) AS purchase (customer_id bigint, event_id text, refunded numeric(14,2))
+    WHERE k.customer_id = purchase.customer_id AND k.bucket = purchase.customer_id %% 10
+      AND k.source = %(source)s AND k.event_id = purchase.event_id
+)"""
+WRITE_WITHOUT_REFUNDS, WRITE_WITH_REFUNDS = WRITE.format(refunds=""), WRITE.format(refunds=REFUNDS)
+
+Key = tuple[int, str]
+
+
+@dataclass
+class Recorded:
+    """What came of a batch. rejected is in order of index; created counts customers, not behaviours."""
+
+    accepted: int = 0
+    duplicates: int = 0
+    created: int = 0
+    rejected: list[Rejection] = field(default_factory=list)
+
+
+def record_behaviours(
+    items: Sequence[object],
+    *,
+    source: str,
+    now: datetime,
+    create_missing: bool = False,
+    assume_zone: ZoneInfo | None = None,
+) -> Recorded:
+    """Store behaviours and fold them into their customers' daily and running totals.
+
+    items: 1..10 000 mappings as contents.py describes, in any order; a repeated event_id is counted, not stored, and of
+    two with other contents the first stays. source: 1..64 characters. now: aware.
+    create_missing: make customers of those whom the directory does not know, in the item's home if it names one.
+    assume_zone: of times that name no offset, which are refused without it.
+    Routes: one transaction per department database; a department that is down rejects its own items only.
+    Errors: none for a bad item - it comes back in Recorded.rejected with a code. Repeat after any error: what has been
+    stored is a duplicate then.
+    Cost: 1 directory query, then 2 statements per department, whatever the batch.
+    """
+    if not is_external_userid(source):  # the same kind of text
+        raise ValueError("A source is a text of 1 to 64 characters without control characters.")
+    done = Recorded()
+    bounds = Bounds(midnight(EARLIEST_DAY), end_of_tomorrow(now), frozenset(channel_names()), assume_zone)
+    waiting: list[Contents] = []
+    for index, item in enumerate(items):
+        read = read_contents(index, item, bounds)
+        if isinstance(read, Contents):
+            waiting.append(read)
+        else:
+            done.rejected.append(read)
+    for attempt in ("as the directory says", "once more, for who has moved meanwhile"):
+        if not waiting:
+            break
+        addresses = _resolve(waiting, done, create_missing=create_missing)
+        waiting = _record_all(waiting, addresses, done, source=source, now=now)
+        if waiting:
+            logger.info("behaviours_of_absent_customers", items=len(waiting), attempt=attempt)
+    done.rejected += [Rejection.because(one.index, "unknown_customer") for one in waiting]
+    done.rejected.sort(key=lambda rejection: rejection.index)
+    return done
+
+
+def _resolve(waiting: Sequence[Contents], done: Recorded, *, create_missing: bool) -> dict[str, int]:
+    """Return {external_userid: customer_id} of those who are there, or now are; reject the items of all others."""
+    wanted = {one.external_userid: one for one in waiting}
+    known = directory.addresses(list(wanted))
+    missing = [one for external_userid, one in wanted.items() if external_userid not in known]
+    if not missing:
+        return known
+    codes = dict.fromkeys((one.external_userid for one in missing), "unknown_customer")
+    if create_missing:
+        made = directory.upsert_many(
+            [CustomerData(one.external_userid, home=one.home, respect_tombstone=True) for one in missing]
+        )
+        done.created += len(made.created)
+        known |= made.created | made.updated | made.unchanged
+        codes = {external_userid: error.code for external_userid, error in made.rejected.items()}
+    done.rejected += [
+        Rejection.because(one.index, codes[one.external_userid]) for one in waiting if one.external_userid not in known
+    ]
+    return known
+
+
+def _record_all(
+    waiting: Sequence[Contents], addresses: Mapping[str, int], done: Recorded, *, source: str, now: datetime
+) -> list[Contents]:
+    """Record the items home by home; return those whose customer is no longer where the directory said."""
+    homes: dict[int, list[tuple[int, Contents]]] = {}
+    for one in waiting:
+        customer_id = addresses.get(one.external_userid)
+        if customer_id is not None:
+            homes.setdefault(sharding.home_of(customer_id), []).append((customer_id, one))
+    absent: list[Contents] = []
+    for home in sorted(homes):
+        try:
+            decision = _record_home(home, homes[home], source=source, now=now)
+        except (sharding.HomeUnavailableError, sharding.UnknownHomeError):
+            reason = f"dept_{home}"
+            done.rejected += [Rejection.because(one.index, "department_unavailable", reason) for _, one in homes[home]]
+            continue
+        if decision is None:
+            done.rejected += [Rejection.because(one.index, "busy") for _, one in homes[home]]
+            continue
+        done.accepted += len(decision.rows)
+        done.duplicates += decision.duplicates
+        done.rejected += decision.rejected
+        absent += decision.absent
+    return absent
+
+
+@dataclass
+class _Looked:
+    """What LOOK found: who is there, the hash of each known key, the purchases that refunds name."""
+
+    live: set[int]
+    hashes: dict[Key, str]
+    purchases: dict[Key, Purchase]
+
+
+@dataclass
+class _Decision:
+    """What is to be written, and what is not and why. purchases: stored ones whose refunded changes."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    purchases: list[dict[str, Any]] = field(default_factory=list)
+    duplicates: int = 0
+    rejected: list[Rejection] = field(default_factory=list)
+    absent: list[Contents] = field(default_factory=list)
+
+
+class _OvertakenError(Exception):
+    """Somebody else committed one of our keys after we looked. Nothing has been written."""
+
+
+def _record_home(
+    home: int, items: Sequence[tuple[int, Contents]], *, source: str, now: datetime
+) -> _Decision | None:
+    """Record the items of one home in one transaction. None: others were faster each time."""
+    for attempt in range(ATTEMPTS):
+        try:
+            with sharding.atomic_home(home), sharding.cursor(home) as cursor:
+                decision = _decide(items, _look(cursor, items, source))
+                if decision.rows:
+                    _write(cursor, decision, source, now)
+            return decision
+        except _OvertakenError:
+            pass
+        except OperationalError as error:
+            if getattr(error.__cause__, "sqlstate", None) not in TRY_AGAIN:
+                raise
+        time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - to part two who met
+    return None
+
+
+def _look(cursor: Any, items: Sequence[tuple[int, Contents]], source: str) -> _Looked:
+    asked = [
+        {"customer_id": i, "event_id": one.event_id, "refers_to": one.refers_to if one.kind == "refund" else None}
+        for i, one in items
+    ]
+    cursor.execute(LOOK, {"items": _json(asked), "source": source})
+    looked = _Looked(set(), {}, {})
+    for what, customer_id, event_id, content_hash, amount, occurred_at, refunded in cursor.fetchall():
+        if what == "live":
+            looked.live.add(customer_id)
+        elif what == "key":
+            looked.hashes[customer_id, event_id] = content_hash
+        else:
+            looked.purchases[customer_id, event_id] = Purchase(amount, occurred_at, refunded)
+    return looked
+
+
+def _decide(items: Iterable[tuple[int, Contents]], looked: _Looked) -> _Decision:
+    """Say of each item whether it is new. Of a key that comes several times the first item stands for all that equal it."""
+    decision = _Decision()
+    firsts: dict[Key, Contents] = {}
+    followers: list[tuple[Key, Contents]] = []
+    for customer_id, one in items:
+        key = customer_id, one.event_id
+        if customer_id not in looked.live:
+            decision.absent.append(one)
+        elif key in looked.hashes:
+            _count_repeat(decision, one, looked.hashes[key])
+        elif key in firsts:
+            followers.append((key, one))
+        else:
+            firsts[key] = one
+    refused = _settle(decision, firsts, looked.purchases)
+    for key, one in followers:
+        if key in refused and one.content_hash == firsts[key].content_hash:
+            decision.rejected.append(Rejection.because(one.index, refused[key]))
+        else:
+            _count_repeat(decision, one, firsts[key].content_hash)
+    return decision
+
+
+def _count_repeat(decision: _Decision, one: Contents, content_hash: str) -> None:
+    if one.content_hash == content_hash:
+        decision.duplicates += 1
+    else:
+        decision.rejected.append(Rejection.because(one.index, "event_id_conflict"))
+
+
+def _settle(decision: _Decision, new: Mapping[Key, Contents], stored: Mapping[Key, Purchase]) -> dict[Key, str]:
+    """Make rows of new items, purchases before the refunds that name them. Returns {key: code} of refused refunds."""
+    before = {key: purchase.refunded for key, purchase in stored.items()}
+    purchases = dict(stored) | {
+        key: Purchase(one.amount or Decimal(0), one.occurred_at) for key, one in new.items() if one.kind == "purchase"
+    }
+    refused: dict[Key, str] = {}
+    for key, one in new.items():
+        amount, undoes = one.amount, False
+        if one.kind == "refund":
+            taken = take_back(purchases.get((key[0], one.refers_to or "")), one.amount, one.occurred_at)
+            if isinstance(taken, str):
+                refused[key] = taken
+                decision.rejected.append(Rejection.because(one.index, taken))
+                continue
+            amount, undoes = taken.amount, taken.undoes
+        decision.rows.append(_row(key[0], one, amount, undoes=undoes))
+    for row in decision.rows:
+        if row["kind"] == "purchase":
+            row["refunded"] = _text(purchases[row["customer_id"], row["event_id"]].refunded)
+    decision.purchases = [
+        {"customer_id": key[0], "event_id": key[1], "refunded": _text(purchase.refunded)}
+        for key, purchase in stored.items()
+        if purchase.refunded != before[key]
+    ]
+    return refused
+
+
+def _row(customer_id: int, one: Contents, amount: Decimal | None, *, undoes: bool) -> dict[str, Any]:
+    return {
+        "customer_id": customer_id,
+        "event_id": one.event_id,
+        "content_hash": one.content_hash,
+        "kind": one.kind,
+        "channel": one.channel,
+        "amount": _text(amount),
+        "occurred_at": one.occurred_at,
+        "refers_to": one.refers_to,
+        "detail": one.detail,
+        "refunded": None,
+        "undoes": undoes,
+    }
+
+
+def _write(cursor: Any, decision: _Decision, source: str, now: datetime) -> None:
+    parameters = {
+        "items": _json(decision.rows),
+        "purchases": _json(decision.purchases),
+        "count": len(decision.rows),
+        "source": source,
+        "zone": day_zone().key,
+        "now": now.astimezone(UTC),
+    }
+    cursor.execute(WRITE_WITH_REFUNDS if decision.purchases else WRITE_WITHOUT_REFUNDS, parameters)
+    if cursor.fetchone()[0] != len(decision.rows):
+        raise _OvertakenError
+
+
+def _text(amount: Decimal | None) -> str | None:
+    return None if amount is None else str(amount)
+
+
+def _json(rows: Sequence[Mapping[str, Any]]) -> str:
+    return orjson.dumps(rows).decode()
