@@ -1,0 +1,1 @@
+"""The sample company of `make demo`, and the processes that serve it."""

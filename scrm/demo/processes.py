@@ -1,0 +1,71 @@
+"""Run the product's processes side by side, and end them together."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+STOP_SECONDS = 10.0
+RESTART_SECONDS = 1.0
+
+
+def free_port(preferred: int) -> int:
+    """Return the preferred port of 127.0.0.1 if nobody listens there, else a free one."""
+    for port in (preferred, 0):
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(listener.getsockname()[1])
+    raise OSError("No port is free on 127.0.0.1.")
+
+
+@dataclass
+class Processes:
+    """Named child processes, each with a log of its own. One that ends by itself is started again."""
+
+    logs: Path
+    environ: Mapping[str, str]
+    _commands: dict[str, list[str]] = field(default_factory=dict)
+    _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def start(self, name: str, command: list[str]) -> None:
+        """Start a process in a group of its own, so that a Ctrl-C of the terminal reaches only us."""
+        self.logs.mkdir(parents=True, exist_ok=True)
+        with (self.logs / f"{name}.log").open("ab") as log:
+            self._running[name] = subprocess.Popen(  # noqa: S603 - commands are ours
+                command, env=dict(self.environ), stdout=log, stderr=log, stdin=subprocess.DEVNULL, process_group=0
+            )
+        self._commands[name] = command
+
+    def restart_ended(self) -> list[str]:
+        """Start again what has ended by itself; return their names."""
+        ended = [name for name, process in self._running.items() if process.poll() is not None]
+        for name in ended:
+            time.sleep(RESTART_SECONDS)
+            self.start(name, self._commands[name])
+        return ended
+
+    def stop(self) -> None:
+        """End all, politely and then not."""
+        for process in self._running.values():
+            self._signal(process, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_SECONDS
+        for process in self._running.values():
+            try:
+                process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                self._signal(process, signal.SIGKILL)
+                process.wait()
+        self._running.clear()
+
+    @staticmethod
+    def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+        if process.poll() is None:
+            os.killpg(process.pid, number)
