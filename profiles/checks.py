@@ -1,7 +1,7 @@
 """System checks of profiles. Each says what to do.
 
-    profiles.E001  BEHAVIOUR_CHANNELS names something that is no channel
-    profiles.E002  TIME_ZONE is not the zone that days have been cut in (asked of the database: migrate, check --database)
+profiles.E001  BEHAVIOUR_CHANNELS names something that is no channel
+profiles.E002  TIME_ZONE is not the zone that days have been cut in (asked of the database: migrate, check --database)
 """
 
 from collections.abc import Sequence

@@ -82,9 +82,9 @@ class Rejection:
 
 
 class Contents(NamedTuple):
-    """A behaviour that looks as it must. amount is None for a refund of all that is left; detail is JSON."""
+    """A behaviour that looks as it must. amount: None for a refund of all that is left; detail: JSON."""
 
-    index: int
+    place: int
     event_id: str
     external_userid: str
     kind: str
@@ -152,7 +152,9 @@ def _read(index: int, item: object, bounds: Bounds) -> Contents:
         refers_to or None,
         text,
         home,
-        _hash(kind, channel, "" if amount is None else str(amount), occurred_at.isoformat(), refers_to or "", text or ""),
+        _hash(
+            kind, channel, "" if amount is None else str(amount), occurred_at.isoformat(), refers_to or "", text or ""
+        ),
     )
 
 

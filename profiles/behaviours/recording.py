@@ -1,7 +1,7 @@
 """Store behaviours and fold them into totals: look, decide, write, in one transaction per department database.
 
-    look      locks the customers (FOR KEY SHARE) and the purchases that refunds name (FOR UPDATE), in customer_id order;
-              reads which keys are there already
+    look      locks the customers (FOR KEY SHARE) and the purchases that refunds name (FOR UPDATE), in order of
+              customer_id; reads which keys are there already
     decide    new, duplicate, conflict, refund accepted or not: plain Python
     write     keys → raw rows → daily totals → running totals → dirty marks, in one statement
 
@@ -27,6 +27,7 @@ from customers.identity import is_external_userid
 from customers.records import CustomerData
 from profiles.behaviours.contents import Bounds, Contents, Rejection, read_contents
 from profiles.behaviours.refunds import Purchase, take_back
+from profiles.behaviours.statements import LOOK, WRITE_WITH_REFUNDS, WRITE_WITHOUT_REFUNDS
 from profiles.days import day_zone, end_of_tomorrow, midnight
 from profiles.vocabulary import channel_names
 from scrm import sharding
@@ -37,105 +38,6 @@ EARLIEST_DAY = date(1990, 1, 1)
 ATTEMPTS = 10
 # deadlock_detected, serialization_failure: PostgreSQL asks to try again
 TRY_AGAIN = {"40P01", "40001"}
-
-LOOK = """
-WITH given AS MATERIALIZED (
-    SELECT customer_id, (customer_id %% 10)::smallint AS bucket, event_id, refers_to
-    FROM jsonb_to_recordset(%(items)s) AS item (customer_id bigint, event_id text, refers_to text)
-), live AS MATERIALIZED (
-    SELECT customers.customer_id
-    FROM (SELECT DISTINCT customer_id, bucket FROM given) AS one JOIN customers USING (customer_id, bucket)
-    ORDER BY customers.customer_id FOR KEY SHARE OF customers
-), purchases AS MATERIALIZED (
-    SELECT k.customer_id, k.event_id, k.amount, k.occurred_at, k.refunded
-    FROM (SELECT DISTINCT customer_id, bucket, refers_to FROM given WHERE refers_to IS NOT NULL) AS one
-    JOIN behaviour_keys k ON k.customer_id = one.customer_id AND k.bucket = one.bucket
-         AND k.source = %(source)s AND k.event_id = one.refers_to
-    WHERE k.amount IS NOT NULL
-    ORDER BY k.customer_id, k.event_id FOR UPDATE OF k
-)
-SELECT 'live', customer_id, NULL, NULL, NULL::numeric, NULL::timestamptz, NULL::numeric FROM live
-UNION ALL
-SELECT 'purchase', customer_id, event_id, NULL, amount, occurred_at, refunded FROM purchases
-UNION ALL
-SELECT 'key', k.customer_id, k.event_id, encode(k.content_hash, 'hex'), NULL, NULL, NULL
-FROM (SELECT DISTINCT customer_id, bucket, event_id FROM given) AS one
-JOIN behaviour_keys k ON k.customer_id = one.customer_id AND k.bucket = one.bucket
-     AND k.source = %(source)s AND k.event_id = one.event_id
-"""
-
-FIGURES = """
-    count(*) FILTER (WHERE kind = 'purchase') AS purchase_count,
-    COALESCE(sum(amount) FILTER (WHERE kind = 'purchase'), 0) AS purchase_amount,
-    count(*) FILTER (WHERE undoes) AS refund_count,
-    COALESCE(sum(amount) FILTER (WHERE kind = 'refund'), 0) AS refund_amount,
-    count(*) FILTER (WHERE kind = 'interaction') AS interaction_count,
-    max(occurred_at) FILTER (WHERE kind = 'purchase') AS last_purchase_at,
-    max(occurred_at) FILTER (WHERE kind = 'interaction') AS last_interaction_at
-"""
-FIGURE_COLUMNS = (
-    "purchase_count, purchase_amount, refund_count, refund_amount, interaction_count, "
-    "last_purchase_at, last_interaction_at"
-)
-ADD_FIGURES = """
-    purchase_count = total.purchase_count + excluded.purchase_count,
-    purchase_amount = total.purchase_amount + excluded.purchase_amount,
-    refund_count = total.refund_count + excluded.refund_count,
-    refund_amount = total.refund_amount + excluded.refund_amount,
-    interaction_count = total.interaction_count + excluded.interaction_count,
-    last_purchase_at = GREATEST(total.last_purchase_at, excluded.last_purchase_at),
-    last_interaction_at = GREATEST(total.last_interaction_at, excluded.last_interaction_at)
-"""
-# `accepted` is empty unless every key was new. Tables and rows are always written in this order, so that two batches
-# that meet wait for each other instead of for ever.
-WRITE = f"""
-WITH given AS MATERIALIZED (
-    SELECT item.*, (customer_id %% 10)::smallint AS bucket, (occurred_at AT TIME ZONE %(zone)s)::date AS day
-    FROM jsonb_to_recordset(%(items)s) AS item (customer_id bigint, event_id text, content_hash text, kind text,
-         channel text, amount numeric(14,2), occurred_at timestamptz, refers_to text, detail text,
-         refunded numeric(14,2), undoes boolean)
-), keys AS (
-    INSERT INTO behaviour_keys (customer_id, bucket, source, event_id, content_hash, amount, occurred_at, refunded)
-    SELECT customer_id, bucket, %(source)s, event_id, decode(content_hash, 'hex'),
-           CASE kind WHEN 'purchase' THEN amount END, CASE kind WHEN 'purchase' THEN occurred_at END, refunded
-    FROM given ORDER BY customer_id, event_id
-    ON CONFLICT DO NOTHING RETURNING 1
-), accepted AS MATERIALIZED (
-    SELECT * FROM given WHERE (SELECT count(*) FROM keys) = %(count)s
-), raw AS (
-    INSERT INTO behaviours (customer_id, bucket, source, event_id, kind, channel, amount, occurred_at, refers_to,
-                            detail, undoes_purchase, received_at)
-    SELECT customer_id, bucket, %(source)s, event_id, kind, channel, amount, occurred_at, refers_to,
-           detail::jsonb, undoes, %(now)s
-    FROM accepted
-), daily AS (
-    INSERT INTO daily_totals AS total (customer_id, bucket, day, {FIGURE_COLUMNS})
-    SELECT customer_id, bucket, day, {FIGURES}
-    FROM accepted GROUP BY customer_id, bucket, day ORDER BY customer_id, day
-    ON CONFLICT (customer_id, bucket, day) DO UPDATE SET {ADD_FIGURES}
-), running AS (
-    INSERT INTO running_totals AS total (customer_id, bucket, first_day, last_day, {FIGURE_COLUMNS})
-    SELECT customer_id, bucket, min(day), max(day), {FIGURES}
-    FROM accepted GROUP BY customer_id, bucket ORDER BY customer_id
-    ON CONFLICT (customer_id, bucket) DO UPDATE SET {ADD_FIGURES},
-        first_day = LEAST(total.first_day, excluded.first_day), last_day = GREATEST(total.last_day, excluded.last_day)
-), marks AS (
-    INSERT INTO dirty_customers AS marked (customer_id, bucket, mark, last_day)
-    SELECT customer_id, bucket, nextval('dirty_marks'), day FROM
-        (SELECT customer_id, bucket, max(day) AS day FROM accepted GROUP BY customer_id, bucket ORDER BY customer_id) AS one
-    ON CONFLICT (customer_id, bucket) DO UPDATE
-    SET mark = excluded.mark, last_day = GREATEST(marked.last_day, excluded.last_day)
-){{refunds}}
-SELECT count(*) FROM keys
-"""  # noqa: S608 - made of constants
-# Planned only where it is needed: the rows are locked by LOOK.
-REFUNDS = """, refunds AS (
-    UPDATE behaviour_keys AS k SET refunded = purchase.refunded
-    FROM jsonb_to_recordset(%(purchases)s) AS purchase (customer_id bigint, event_id text, refunded numeric(14,2))
-    WHERE k.customer_id = purchase.customer_id AND k.bucket = purchase.customer_id %% 10
-      AND k.source = %(source)s AND k.event_id = purchase.event_id
-)"""
-WRITE_WITHOUT_REFUNDS, WRITE_WITH_REFUNDS = WRITE.format(refunds=""), WRITE.format(refunds=REFUNDS)
 
 Key = tuple[int, str]
 
@@ -187,7 +89,7 @@ def record_behaviours(
         waiting = _record_all(waiting, addresses, done, source=source, now=now)
         if waiting:
             logger.info("behaviours_of_absent_customers", items=len(waiting), attempt=attempt)
-    done.rejected += [Rejection.because(one.index, "unknown_customer") for one in waiting]
+    done.rejected += [Rejection.because(one.place, "unknown_customer") for one in waiting]
     done.rejected.sort(key=lambda rejection: rejection.index)
     return done
 
@@ -208,7 +110,7 @@ def _resolve(waiting: Sequence[Contents], done: Recorded, *, create_missing: boo
         known |= made.created | made.updated | made.unchanged
         codes = {external_userid: error.code for external_userid, error in made.rejected.items()}
     done.rejected += [
-        Rejection.because(one.index, codes[one.external_userid]) for one in waiting if one.external_userid not in known
+        Rejection.because(one.place, codes[one.external_userid]) for one in waiting if one.external_userid not in known
     ]
     return known
 
@@ -228,10 +130,10 @@ def _record_all(
             decision = _record_home(home, homes[home], source=source, now=now)
         except (sharding.HomeUnavailableError, sharding.UnknownHomeError):
             reason = f"dept_{home}"
-            done.rejected += [Rejection.because(one.index, "department_unavailable", reason) for _, one in homes[home]]
+            done.rejected += [Rejection.because(one.place, "department_unavailable", reason) for _, one in homes[home]]
             continue
         if decision is None:
-            done.rejected += [Rejection.because(one.index, "busy") for _, one in homes[home]]
+            done.rejected += [Rejection.because(one.place, "busy") for _, one in homes[home]]
             continue
         done.accepted += len(decision.rows)
         done.duplicates += decision.duplicates
@@ -264,9 +166,7 @@ class _OvertakenError(Exception):
     """Somebody else committed one of our keys after we looked. Nothing has been written."""
 
 
-def _record_home(
-    home: int, items: Sequence[tuple[int, Contents]], *, source: str, now: datetime
-) -> _Decision | None:
+def _record_home(home: int, items: Sequence[tuple[int, Contents]], *, source: str, now: datetime) -> _Decision | None:
     """Record the items of one home in one transaction. None: others were faster each time."""
     for attempt in range(ATTEMPTS):
         try:
@@ -302,7 +202,7 @@ def _look(cursor: Any, items: Sequence[tuple[int, Contents]], source: str) -> _L
 
 
 def _decide(items: Iterable[tuple[int, Contents]], looked: _Looked) -> _Decision:
-    """Say of each item whether it is new. Of a key that comes several times the first item stands for all that equal it."""
+    """Say of each item whether it is new. Of a key that comes several times the first stands for all that equal it."""
     decision = _Decision()
     firsts: dict[Key, Contents] = {}
     followers: list[tuple[Key, Contents]] = []
@@ -319,7 +219,7 @@ def _decide(items: Iterable[tuple[int, Contents]], looked: _Looked) -> _Decision
     refused = _settle(decision, firsts, looked.purchases)
     for key, one in followers:
         if key in refused and one.content_hash == firsts[key].content_hash:
-            decision.rejected.append(Rejection.because(one.index, refused[key]))
+            decision.rejected.append(Rejection.because(one.place, refused[key]))
         else:
             _count_repeat(decision, one, firsts[key].content_hash)
     return decision
@@ -329,7 +229,7 @@ def _count_repeat(decision: _Decision, one: Contents, content_hash: str) -> None
     if one.content_hash == content_hash:
         decision.duplicates += 1
     else:
-        decision.rejected.append(Rejection.because(one.index, "event_id_conflict"))
+        decision.rejected.append(Rejection.because(one.place, "event_id_conflict"))
 
 
 def _settle(decision: _Decision, new: Mapping[Key, Contents], stored: Mapping[Key, Purchase]) -> dict[Key, str]:
@@ -345,7 +245,7 @@ def _settle(decision: _Decision, new: Mapping[Key, Contents], stored: Mapping[Ke
             taken = take_back(purchases.get((key[0], one.refers_to or "")), one.amount, one.occurred_at)
             if isinstance(taken, str):
                 refused[key] = taken
-                decision.rejected.append(Rejection.because(one.index, taken))
+                decision.rejected.append(Rejection.because(one.place, taken))
                 continue
             amount, undoes = taken.amount, taken.undoes
         decision.rows.append(_row(key[0], one, amount, undoes=undoes))
