@@ -6,3 +6,10 @@ class CustomersConfig(AppConfig):
 
     name = "customers"
     verbose_name = "客户"
+
+    def ready(self) -> None:
+        # Only now there are models.
+        from customers.register import directory_figures
+        from scrm.sharding.inspection import add_directory
+
+        add_directory(directory_figures)

@@ -18,6 +18,8 @@ from scrm.sharding.errors import WriteOutsideAtomicError
 from scrm.sharding.ids import home_of, make
 from scrm.sharding.shard_map import ShardMap
 
+SEQUENCE = "customer_ids"
+
 
 @cache
 def shard_map() -> ShardMap:
@@ -98,5 +100,5 @@ def allocate(home: int, count: int) -> list[int]:
     Database: one query on the home's, outside or inside a transaction. Raises HomeUnavailableError.
     """
     with atomic_home(home), cursor(home) as rows:
-        rows.execute("SELECT nextval('customer_ids') FROM generate_series(1, %s)", [count])
+        rows.execute("SELECT nextval(%s) FROM generate_series(1, %s)", [SEQUENCE, count])
         return sorted(make(home, n) for (n,) in rows.fetchall())

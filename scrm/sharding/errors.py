@@ -17,6 +17,10 @@ class InvalidCustomerIdError(ShardingError, ValueError):
     """A value that is no customer_id. Nothing was asked of any database."""
 
 
+class HomeStateError(ShardingError):
+    """A home that cannot be opened or closed; the message says why."""
+
+
 class UnknownHomeError(ShardingError):
     """A home that this process has no department database for."""
 
