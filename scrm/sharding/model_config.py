@@ -36,6 +36,12 @@ def is_sharded(app_label: str, model_name: str) -> bool:
     return (app_label, model_name) in _sharded
 
 
+def is_sharded_model(model: type[models.Model]) -> bool:
+    """Tell whether a model's table is in the department databases. A proxy is where its model is."""
+    meta = (model._meta.concrete_model or model)._meta
+    return is_sharded(meta.app_label, meta.model_name or "")
+
+
 def sharded_models() -> list[type[models.Model]]:
     """Return the models of the department databases in order of declaration, which is the order of foreign keys."""
     return list(_sharded.values())

@@ -6,7 +6,7 @@ from django.db import models
 
 from scrm.sharding.errors import UnroutableError
 from scrm.sharding.fields import is_partitioned
-from scrm.sharding.model_config import DEPARTMENTS, is_sharded
+from scrm.sharding.model_config import DEPARTMENTS, is_sharded, is_sharded_model
 from scrm.sharding.shard_map import PREFIX
 
 
@@ -14,7 +14,7 @@ class ShardedRouter:
     """Routes models without a shard group to `default`; one with it only where its instance or using(…) says."""
 
     def _route(self, model: type[models.Model], hints: dict[str, Any]) -> str:
-        if not is_sharded(model._meta.app_label, model._meta.model_name or ""):
+        if not is_sharded_model(model):
             return "default"
         instance = hints.get("instance")
         alias = instance._state.db if instance is not None else None
@@ -33,7 +33,7 @@ class ShardedRouter:
 
     def allow_relation(self, obj1: models.Model, obj2: models.Model, **hints: Any) -> bool:
         """Refuse every relation to or from a sharded table: there is no key that it could use."""
-        return not any(is_sharded(obj._meta.app_label, obj._meta.model_name or "") for obj in (obj1, obj2))
+        return not any(is_sharded_model(type(obj)) for obj in (obj1, obj2))
 
     def allow_migrate(self, db: str, app_label: str, model_name: str | None = None, **hints: Any) -> bool:
         """Tables of the shard group go to department databases only, all else to the control database only.

@@ -4,6 +4,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 
 from scrm.sharding import inspection, report
 from scrm.sharding.databases import shard_map
@@ -41,6 +42,8 @@ class Command(BaseCommand):
             changed = self._open(home) if action == "open" else close_home(home)
         except (HomeStateError, UnknownHomeError) as error:
             raise CommandError(str(error)) from None
+        except DatabaseError as error:
+            raise CommandError(f"The control database says: {inspection.explain(error)}") from error
         state = "open for new customers" if action == "open" else "closed: new customers go elsewhere"
         self.stdout.write(f"Home {home} is {state}." if changed else f"Home {home} was {state} already.")
 
