@@ -1,0 +1,61 @@
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import redis
+from django.conf import settings
+
+from scrm.cache import CacheClient, Loaded, ReadThrough
+from tests.cache.things import Things
+from tests.servers import PrivatePostgres
+
+PREFIX = "thing:"
+
+
+class Source:
+    """Stands for the database: a value for each key, and a record of what was asked for."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, bytes] = {}
+        self.in_flight: set[str] = set()
+        self.asked: list[str] = []
+        self.meanwhile: Callable[[], Any] = lambda: None  # happens between reading and answering
+
+    def load(self, key: str) -> Loaded:
+        self.asked.append(key)
+        loaded = Loaded(self.values.get(key), may_fill=key not in self.in_flight)
+        self.meanwhile()
+        return loaded
+
+
+@pytest.fixture
+def source() -> Source:
+    return Source()
+
+
+@pytest.fixture
+def client(redis_client: redis.Redis) -> Iterator[CacheClient]:
+    """A client of the cache's own kind on this worker's empty database."""
+    client = CacheClient.from_url(settings.REDIS_URL)
+    yield client
+    client.redis.close()
+
+
+def reader(client: CacheClient, source: Source, **options: Any) -> ReadThrough:
+    """A ReadThrough of its own: to the others it is another process."""
+    return ReadThrough(lambda: client, **{"prefix": PREFIX, "ttl_seconds": 86_400, "load": source.load} | options)
+
+
+@pytest.fixture
+def rt(client: CacheClient, source: Source) -> ReadThrough:
+    return reader(client, source)
+
+
+@pytest.fixture
+def things(postgres_server: PrivatePostgres) -> Iterator[Things]:
+    """A table on a real PostgreSQL that is written and read as the protocol demands."""
+    things = Things(postgres_server.url("scrm"), lambda: pytest.fail("give it a cache with connect()"))
+    things.create()
+    yield things
+    things.drop_tables()
+    things.close()
