@@ -13,9 +13,9 @@ A run with `as_of` counts the days before it. A window of W days is the days in 
 | tags                                               | no     | has has_not     | a tag id    | tag:<id>             |
 
 Without a window a figure is over all time, in the column purchase_count. A condition on a day that never was is False.
-Each window W that is used also wants the column first_day[Wd]: the earliest day in the window with any behaviour.
-Counts count what happened on a day and are never taken back on another one, so that time alone only lowers them;
-an amount is purchases less refunds and may go either way.
+Each window W that is used also wants first_day[Wd], the earliest day in the window with any behaviour, and the figures
+that refunds take from want refund_count[Wd]: where a window holds no refund, time alone only lowers its figures; where
+it holds one, they may go either way, as a refund may outlive its purchase in the window.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -100,6 +100,7 @@ class Field:
     kind: Kind
     windowed: bool
     column: str
+    undoable: bool = False  # a refund takes from it, on the refund's own day
 
     @property
     def operators(self) -> tuple[str, ...]:
@@ -109,9 +110,9 @@ class Field:
 FIELDS: Mapping[str, Field] = {
     field.name: field
     for field in (
-        Field("purchase_count", "购买次数", Kind.COUNT, True, "purchase_count"),
+        Field("purchase_count", "购买次数", Kind.COUNT, True, "purchase_count", undoable=True),
         Field("interaction_count", "互动次数", Kind.COUNT, True, "interaction_count"),
-        Field("total_amount", "消费金额", Kind.AMOUNT, True, "total_amount"),
+        Field("total_amount", "消费金额", Kind.AMOUNT, True, "total_amount", undoable=True),
         Field("refund_count", "退款次数", Kind.COUNT, True, "refund_count"),
         Field("days_since_last_purchase", "距上次购买天数", Kind.DAYS, False, "last_purchase_day"),
         Field("days_since_last_interaction", "距上次互动天数", Kind.DAYS, False, "last_interaction_day"),
@@ -164,8 +165,11 @@ class Condition:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """All facts columns that judging needs: the compared one and, for a window, its earliest day."""
-        return (self.key,) if self.window_days is None else (self.key, windowed("first_day", self.window_days))
+        """All facts columns that judging needs: the compared one, and for a window what says when it may change."""
+        if self.window_days is None:
+            return (self.key,)
+        needed = (self.key, windowed("first_day", self.window_days))
+        return (*needed, windowed("refund_count", self.window_days)) if self.definition.undoable else needed
 
 
 @dataclass(frozen=True)

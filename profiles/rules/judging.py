@@ -114,13 +114,13 @@ class _Columns:
             self._read[key] = np.asarray(self.column(key), dtype="datetime64[D]").astype(np.int64)
         return self._read[key]
 
-    def numbers(self, condition: Condition) -> Any:
+    def numbers(self, key: str, kind: Kind) -> Any:
         """int64, or float64 where something is missing (nan)."""
         import numpy as np
 
-        if condition.key not in self._read:
-            self._read[condition.key] = _as_numbers(self.column(condition.key), condition.definition.kind, np)
-        return self._read[condition.key]
+        if key not in self._read:
+            self._read[key] = _as_numbers(self.column(key), kind, np)
+        return self._read[key]
 
     def flags(self, key: str) -> "Holds":
         import numpy as np
@@ -156,7 +156,7 @@ def _judge_now(condition: Condition, columns: _Columns) -> "Holds":
     if condition.definition.kind is Kind.DAYS:
         days = columns.days(condition.key)
         return (days != MISSING) & _compare(columns.as_of - days, condition.operator, condition.value)
-    numbers = columns.numbers(condition)
+    numbers = columns.numbers(condition.key, condition.definition.kind)
     holds = _compare(numbers, condition.operator, _threshold(condition))
     return holds & ~np.isnan(numbers) if condition.operator == "!=" and numbers.dtype.kind == "f" else holds
 
@@ -208,25 +208,22 @@ def _recency_turns(condition: Condition, columns: _Columns) -> "Days":
 def _window_turns(condition: Condition, columns: _Columns) -> "Days":
     """A day d is inside while as_of - window <= d, so the earliest one leaves at d + window + 1.
 
-    Counts only fall as days leave: one that has fallen past its value, or is 0, stays as it is. Amounts may go either
-    way, as a refund may outlive its purchase in the window.
+    Without refunds in the window, figures only fall as days leave: what is 0 or has fallen past its value stays so.
     """
     import numpy as np
 
     assert condition.window_days is not None
+    threshold = _threshold(condition)
+    numbers = columns.numbers(condition.key, condition.definition.kind)
+    may_turn = (numbers > threshold) if condition.operator in (">", "<=") else (numbers >= threshold)
+    may_turn &= numbers > 0
+    if condition.definition.undoable:
+        may_turn |= columns.numbers(windowed("refund_count", condition.window_days), Kind.COUNT) != 0
+        may_turn |= numbers < 0
     first = columns.days(windowed("first_day", condition.window_days))
-    # A first_day outside the window, or none with a count above 0, contradicts the rest: look again the next day.
-    leaves = np.maximum(np.where(first == MISSING, columns.as_of, first + condition.window_days) + 1, columns.as_of + 1)
-    numbers = columns.numbers(condition)
-    if condition.definition.kind is Kind.AMOUNT:
-        may_turn = (first != MISSING) | (numbers != 0)
-    else:
-        still_above = numbers > _threshold(condition)
-        may_turn = (
-            still_above if condition.operator in (">", "<=") else still_above | (numbers == _threshold(condition))
-        )
-        may_turn &= numbers > 0
-    return np.where(may_turn, leaves, NEVER)
+    # A first_day outside the window, or none beside a figure that is not 0, is a contradiction: look again next day.
+    leaves = np.where(first == MISSING, columns.as_of, first + condition.window_days) + 1
+    return np.where(may_turn, np.maximum(leaves, columns.as_of + 1), NEVER)
 
 
 # ---- why -------------------------------------------------------------------------------------------------------------
@@ -268,7 +265,8 @@ def explain(rule_set: RuleSet, row: Mapping[str, Any], as_of: date) -> Explanati
 
     row: one row of facts, a dict or a Series; values as in the columns, also as they come back from JSON.
     """
-    columns = _Columns({key: [row[key]] for key in row.keys()}, as_of)  # noqa: SIM118 - a Series iterates its values
+    # NaT and nan, which differ from themselves, say "missing" in a Series; keys(), as a Series iterates its values.
+    columns = _Columns({key: [None if row[key] != row[key] else row[key]] for key in row.keys()}, as_of)  # noqa: SIM118
     tried: list[RuleOutcome] = []
     for position, rule in enumerate(rule_set.rules, start=1):
         verdicts = tuple(_verdict(condition, columns) for condition in rule.conditions)
@@ -288,7 +286,7 @@ def _actual(condition: Condition, columns: _Columns) -> int | Decimal | bool | N
     if condition.definition.kind is Kind.DAYS:
         day = int(columns.days(condition.key)[0])
         return None if day == MISSING else columns.as_of - day
-    number = columns.numbers(condition)[0]
+    number = columns.numbers(condition.key, condition.definition.kind)[0]
     if number != number:
         return None
     return Decimal(int(number)).scaleb(-2) if condition.definition.kind is Kind.AMOUNT else int(number)
