@@ -57,6 +57,8 @@ REASONS = {
     "no_open_home": "no home is open for new customers: open one with `manage.py shards open N`",
     "department_unavailable": "the department database cannot be reached: try again later",
     "owned_by_wecom": "WeCom owns fields that would change",
+    "version_differs": "has changed since the version that was named",
+    "attributes_too_large": "would have more than 4096 bytes of attributes",
     "unknown_customer": "no such customer",
 }
 
@@ -177,10 +179,9 @@ def _settle(
             done.reject("erasure_in_progress", external_userid)
     again = _update(wanted, live, done, now)
     rest = {e: item for e, item in wanted.items() if e not in live and e not in done.rejected}
-    if not create:
-        for external_userid in [e for e in rest if e not in entries]:
-            done.reject("unknown_customer", external_userid)
-            del rest[external_userid]
+    for external_userid in [e for e in rest if e not in entries and not (create and rest[e].if_version is None)]:
+        done.reject("version_differs" if create else "unknown_customer", external_userid)
+        del rest[external_userid]
     if rest:
         again |= _create(rest, done, now, create=create)
     return again
@@ -201,8 +202,8 @@ def _update(
         done.updated |= {names[i]: i for i in written.changed}
         done.unchanged |= {names[i]: i for i in written.unchanged}
         again |= {names[i]: wanted[names[i]] for i in written.missing}
-        for customer_id, fields in written.conflicts.items():
-            done.reject("owned_by_wecom", names[customer_id], fields=fields)
+        for customer_id, (code, fields) in written.refused.items():
+            done.reject(code, names[customer_id], home=home, fields=fields)
     return again
 
 

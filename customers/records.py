@@ -38,6 +38,7 @@ class CustomerData:
     merge_attributes: put the given attributes over the stored ones, None deleting one, instead of replacing them.
     by_wecom: the data is WeCom's: it may change WeCom's fields and stamps the customer as synced.
     respect_tombstone: do not create somebody who was erased, unless followed_at is after the erasure.
+    if_version: only change a customer who has this version, and create nobody.
     """
 
     external_userid: str
@@ -49,6 +50,7 @@ class CustomerData:
     by_wecom: bool = False
     respect_tombstone: bool = False
     followed_at: datetime | None = None
+    if_version: int | None = None
 
 
 def merged_attributes(stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 import structlog
 
+from customers.attributes import is_same, is_too_large
 from customers.lookup import CACHE
 from customers.marks import mark_dirty
 from customers.models import Customer, CustomerTag, Follow
@@ -52,6 +53,7 @@ FROM jsonb_to_recordset(%s) AS given (customer_id bigint, external_userid text, 
     gender smallint, unionid text, corp_name text, "position" text, mobile text, attributes jsonb,
     synced_at timestamptz)
 WHERE customers.customer_id = given.customer_id AND customers.bucket = given.customer_id %% 10
+  AND customers.bucket = ANY(%s)
 """
 INSERT_FOLLOWS = """
 INSERT INTO follows (customer_id, bucket, userid, remark, description, mobiles, add_way, state, created_at, lost_at,
@@ -65,11 +67,11 @@ ON CONFLICT (customer_id, bucket, userid) DO UPDATE SET remark = excluded.remark
     mobiles = excluded.mobiles, add_way = excluded.add_way, state = excluded.state, created_at = excluded.created_at,
     lost_at = excluded.lost_at, tag_ids = excluded.tag_ids
 """
-# PostgreSQL keeps one key's lock cheaper than a thousand statements do: children go by (customer_id, key) pairs.
+# Children go by (customer_id, key) pairs. The list of buckets lets the planner leave the other partitions out.
 DELETE_FOLLOWS = """
 DELETE FROM follows USING jsonb_to_recordset(%s) AS given (customer_id bigint, userid text)
 WHERE follows.customer_id = given.customer_id AND follows.bucket = given.customer_id %% 10
-  AND follows.userid = given.userid
+  AND follows.userid = given.userid AND follows.bucket = ANY(%s)
 """
 INSERT_TAGS = """
 INSERT INTO customer_tags (customer_id, bucket, tag_id, created_at)
@@ -81,18 +83,18 @@ ON CONFLICT (customer_id, bucket, tag_id) DO NOTHING
 DELETE_TAGS = """
 DELETE FROM customer_tags USING jsonb_to_recordset(%s) AS given (customer_id bigint, tag_id text)
 WHERE customer_tags.customer_id = given.customer_id AND customer_tags.bucket = given.customer_id %% 10
-  AND customer_tags.tag_id = given.tag_id
+  AND customer_tags.tag_id = given.tag_id AND customer_tags.bucket = ANY(%s)
 """
 
 
 @dataclass
 class Written:
-    """What came of writing: ids by fate. conflicts: {customer_id: names of fields that WeCom owns}."""
+    """What came of writing: ids by fate. refused: {customer_id: (code of directory.REASONS, names of fields)}."""
 
     changed: set[int] = field(default_factory=set)
     unchanged: set[int] = field(default_factory=set)
     missing: set[int] = field(default_factory=set)
-    conflicts: dict[int, list[str]] = field(default_factory=dict)
+    refused: dict[int, tuple[str, list[str]]] = field(default_factory=dict)
 
 
 def drop_cached(home: int, external_userids: Iterable[str]) -> None:
@@ -148,7 +150,7 @@ def update_customers(home: int, items: Mapping[int, CustomerData], *, now: datet
             .filter(customer_id__in=ids)
             .order_by("customer_id")
             .select_for_update(no_key=True)
-            .values("customer_id", "synced_at", *FIELDS)
+            .values("customer_id", "version", "synced_at", *FIELDS)
         }
         written.missing = set(ids) - set(stored)
         with_follows = [i for i in stored if items[i].follows is not None]
@@ -159,15 +161,13 @@ def update_customers(home: int, items: Mapping[int, CustomerData], *, now: datet
         inputs_changed: set[int] = set()
         for customer_id, before in stored.items():
             item = items[customer_id]
-            conflicts = wecom_conflicts(before, item)
-            if before["synced_at"] and not item.by_wecom and _follows_differ(item, follows.get(customer_id, {})):
-                conflicts.append("follows")
-            if conflicts:
-                written.conflicts[customer_id] = conflicts
-                continue
             after = _after(before, item, now)
+            refusal = _refusal(before, after, item, follows.get(customer_id, {}))
+            if refusal:
+                written.refused[customer_id] = refusal
+                continue
             children = _children_differ(item, follows.get(customer_id, {}), tags.get(customer_id, set()))
-            if after == before and not children:
+            if after == before and is_same(after["attributes"], before["attributes"]) and not children:
                 written.unchanged.add(customer_id)
                 continue
             written.changed.add(customer_id)
@@ -175,7 +175,7 @@ def update_customers(home: int, items: Mapping[int, CustomerData], *, now: datet
                 inputs_changed.add(customer_id)
             rows.append(after)
         if rows:
-            cursor.execute(UPDATE, [now, _json(rows)])
+            cursor.execute(UPDATE, [now, _json(rows), _buckets(written.changed)])
             changed = {i: items[i] for i in written.changed}
             _write_children(cursor, changed, follows, tags, now)
             mark_dirty(home, inputs_changed)
@@ -193,12 +193,12 @@ def bump(home: int, customer_ids: Sequence[int]) -> dict[int, str]:
         cursor.execute(
             "SELECT customer_id FROM customers WHERE customer_id = ANY(%s) AND bucket = ANY(%s) "
             "ORDER BY customer_id FOR NO KEY UPDATE",
-            [list(customer_ids), sorted({i % 10 for i in customer_ids})],
+            [list(customer_ids), _buckets(customer_ids)],
         )
         cursor.execute(
             "UPDATE customers SET version = version + 1, updated_at = now() "
             "WHERE customer_id = ANY(%s) AND bucket = ANY(%s) RETURNING customer_id, external_userid",
-            [list(customer_ids), sorted({i % 10 for i in customer_ids})],
+            [list(customer_ids), _buckets(customer_ids)],
         )
         return dict(cursor.fetchall())
 
@@ -210,6 +210,25 @@ def _after(before: Mapping[str, Any], item: CustomerData, now: datetime) -> dict
     if item.by_wecom and before["synced_at"] is None:
         after["synced_at"] = now
     return after
+
+
+def _refusal(
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    item: CustomerData,
+    follows: Mapping[str, Mapping[str, Any]],
+) -> tuple[str, list[str]] | None:
+    """Return why a customer cannot be changed so: a code and the fields it is about."""
+    if item.if_version is not None and item.if_version != before["version"]:
+        return "version_differs", []
+    conflicts = wecom_conflicts(before, item)
+    if before["synced_at"] and not item.by_wecom and _follows_differ(item, follows):
+        conflicts.append("follows")
+    if conflicts:
+        return "owned_by_wecom", conflicts
+    if item.merge_attributes and is_too_large(after["attributes"]):
+        return "attributes_too_large", ["attributes"]
+    return None
 
 
 def _comparable(follow: FollowData) -> dict[str, Any]:
@@ -279,11 +298,15 @@ def _write_children(
     if put:
         cursor.execute(INSERT_FOLLOWS, [now, _json(put)])
     if gone:
-        cursor.execute(DELETE_FOLLOWS, [_json(gone)])
+        cursor.execute(DELETE_FOLLOWS, [_json(gone), _buckets(items)])
     if tags_put:
         cursor.execute(INSERT_TAGS, [now, _json(tags_put)])
     if tags_gone:
-        cursor.execute(DELETE_TAGS, [_json(tags_gone)])
+        cursor.execute(DELETE_TAGS, [_json(tags_gone), _buckets(items)])
+
+
+def _buckets(customer_ids: Iterable[int]) -> list[int]:
+    return sorted({sharding.bucket_of(customer_id) for customer_id in customer_ids})
 
 
 def _json(rows: Sequence[Mapping[str, Any]]) -> str:
