@@ -13,6 +13,8 @@ export HOME := $(CURDIR)/.local/home
 endif
 # Without compiled files every one of a dozen processes would parse Django again: three seconds each.
 unexport PYTHONDONTWRITEBYTECODE
+# Trust what the machine trusts, as pip does: a company's own registry has a certificate of its own.
+export UV_SYSTEM_CERTS := 1
 # The set-up is this folder's, whatever environment the caller has activated.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
@@ -45,8 +47,8 @@ bench: $(INSTALLED) ## the benchmarks, as ratios; they go into benchmarks/RESULT
 	@$(RUN) -m benchmarks $(ARGS)
 
 lock: $(INSTALLED) ## pin what pyproject.toml names; UPGRADE=--upgrade takes newer versions
-	.venv/bin/uv pip compile pyproject.toml --python-version 3.11.7 --generate-hashes --no-header --quiet $(UPGRADE) -o requirements.lock
-	.venv/bin/uv pip compile pyproject.toml --extra dev --python-version 3.11.7 --generate-hashes --no-header --quiet $(UPGRADE) -o requirements-dev.lock
+	.venv/bin/uv pip compile pyproject.toml --python-version 3.11 --universal --generate-hashes --no-header --quiet $(UPGRADE) -o requirements.lock
+	.venv/bin/uv pip compile pyproject.toml --extra dev --python-version 3.11 --universal --generate-hashes --no-header --quiet $(UPGRADE) -o requirements-dev.lock
 
 clean: ## delete the environment, the demo's and the tests' data, and every cache
 	@test -n "$(PYTHON)" && $(PYTHON) -c "import os; from scrm import embedded; [embedded.remove(path.parent) \
@@ -61,9 +63,9 @@ $(INSTALLED): requirements-dev.lock
 		echo "Python cannot make a virtual environment; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	@.venv/bin/python -m pip --version >/dev/null 2>&1 || .venv/bin/python -m ensurepip >/dev/null
 	@# uv is ten times faster; pip does the same where it cannot be had or cannot reach what pip is configured for.
-	@{ .venv/bin/python -m pip install --quiet --disable-pip-version-check uv && \
+	@{ .venv/bin/python -m pip install -qq --disable-pip-version-check uv && \
 		.venv/bin/uv pip sync --quiet --python .venv/bin/python --require-hashes --compile-bytecode requirements-dev.lock; } || \
-		.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+		.venv/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@
 
 # The page tests drive the system's Chromium. Only root can install it; without one they are skipped and say so.

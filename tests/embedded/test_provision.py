@@ -392,7 +392,7 @@ def test_root_keeps_the_data_in_a_folder_that_can_be_entered(command: Callable[.
         folder.chmod(0o755)
         command(folder / "set").end()
         assert not outside_of(folder / "set").exists()
-        assert [path.name[:5] for path in (folder / "set").iterdir() if path.is_dir()] == ["data-"]
+        assert [path.name for path in (folder / "set").glob("data-*/*") if path.name == "postgres"] == ["postgres"]
     finally:
         shutil.rmtree(folder)
 
