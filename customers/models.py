@@ -71,6 +71,11 @@ class Customer(models.Model):
         db_table = "customers"
         verbose_name = "客户"
         verbose_name_plural = "客户"
+        permissions = [
+            ("view_mobile", "可以查看手机号明文"),
+            ("export_customer", "可以导出客户"),
+            ("move_customer", "可以迁移客户"),
+        ]
         indexes = [
             models.Index(fields=["external_userid"], name="customers_external"),
             GinIndex(NameGrams("name"), name="customers_name_grams"),

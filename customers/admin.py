@@ -1,0 +1,266 @@
+"""The admin of customers: pages of our own for what is sharded, ordinary ones for the control database."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest
+from django.urls import URLPattern, path
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin
+from unfold.decorators import display
+
+from customers.models import (
+    Audit,
+    Customer,
+    Department,
+    DirectoryEntry,
+    Erasure,
+    ImportProgress,
+    Staff,
+    Tag,
+    TagGroup,
+)
+from customers.organisation import organisation
+from customers.pages import changes, listing, person
+from customers.tags import tag_library
+from scrm import sharding
+
+ACTIONS = {
+    "read_mobile": "查看手机号",
+    "change_customer": "修改客户",
+    "erase_customer": "删除客户",
+    "move_customer": "迁移客户",
+    "export_customers": "导出客户（开始）",
+    "export_customers_done": "导出客户（完成）",
+    "create_api_key": "建立 API 密钥",
+    "revoke_api_key": "吊销 API 密钥",
+}
+
+
+class ReadOnlyAdmin(ModelAdmin):
+    """Rows that only the product writes."""
+
+    actions = None
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Customer)
+class CustomerAdmin(ReadOnlyAdmin):
+    """Entry in menus and permissions only: every page is ours, and nothing of ModelAdmin's queries this table."""
+
+    def get_urls(self) -> list[URLPattern]:
+        pages = {
+            "": ("changelist", listing.list_page),
+            "export/": ("export", listing.export_file),
+            "<int:customer_id>/": ("change", person.person_page),
+            "<int:customer_id>/edit/": ("edit", changes.edit_page),
+            "<int:customer_id>/mobile/": ("mobile", changes.reveal_mobile),
+            "<int:customer_id>/notes/": ("notes", person.older_notes),
+            "<int:customer_id>/notes/add/": ("note", changes.write_note),
+            "<int:customer_id>/notes/<uuid:note_id>/delete/": ("note_delete", changes.remove_note),
+            "<int:customer_id>/move/": ("move", changes.move_page),
+            "<int:customer_id>/delete/": ("delete", changes.erase_page),
+        }
+        return [
+            path(route, self.admin_site.admin_view(view), name=f"customers_customer_{name}")
+            for route, (name, view) in pages.items()
+        ]
+
+
+@admin.register(Department)
+class DepartmentAdmin(ModelAdmin):
+    list_display = ("name", "id", "parent", "members", "database", "order")
+    search_fields = ("name", "=id")
+    list_select_related = ("parent",)
+    autocomplete_fields = ("parent",)
+    list_per_page = 50
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Department]:
+        return super().get_queryset(request).annotate(member_count=Count("staff"))
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Department | None = None) -> tuple[str, ...]:
+        return ("id",) if obj else ()
+
+    @display(description="员工数", ordering="member_count")
+    def members(self, department: Any) -> int:
+        return int(department.member_count)
+
+    @display(description="部门库")
+    def database(self, department: Department) -> str:
+        return f"dept_{department.pk}" if department.pk in sharding.shard_map() else "—"
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> None:
+        super().save_model(request, obj, form, change)
+        organisation.forget()
+
+
+@admin.register(Staff)
+class StaffAdmin(ModelAdmin):
+    list_display = ("name", "userid", "in_departments", "position", "status_label")
+    search_fields = ("name", "userid")
+    list_filter = ("status", "departments")
+    filter_horizontal = ("departments",)
+    list_per_page = 50
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Staff]:
+        return super().get_queryset(request).prefetch_related("departments")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Staff | None = None) -> tuple[str, ...]:
+        return ("userid",) if obj else ()
+
+    @display(description="部门")
+    def in_departments(self, staff: Staff) -> str:
+        return "、".join(department.name for department in staff.departments.all()) or "—"
+
+    @display(description="状态", label={"已激活": "success", "退出企业": "danger", "已禁用": "danger"}, ordering="status")
+    def status_label(self, staff: Staff) -> str:
+        return str(staff.get_status_display())
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: Any) -> None:
+        super().save_related(request, form, formsets, change)
+        organisation.forget()
+
+
+class _ForgetsTags(ModelAdmin):
+    """A change is to be seen at once in this process; the others read the library anew within ten seconds."""
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> None:
+        super().save_model(request, obj, form, change)
+        tag_library.forget()
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        super().delete_model(request, obj)
+        tag_library.forget()
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        super().delete_queryset(request, queryset)
+        tag_library.forget()
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return ("id",) if obj else ()
+
+
+@admin.register(TagGroup)
+class TagGroupAdmin(_ForgetsTags):
+    list_display = ("name", "id", "tag_names", "order")
+    search_fields = ("name", "id")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[TagGroup]:
+        return super().get_queryset(request).prefetch_related("tags")
+
+    @display(description="标签")
+    def tag_names(self, group: Any) -> SafeString | str:
+        names = [(tag.name,) for tag in group.tags.all()]
+        return format_html_join(" ", '<span class="scrm-tag">{}</span>', names) or "—"
+
+
+@admin.register(Tag)
+class TagAdmin(_ForgetsTags):
+    list_display = ("name", "group", "id", "order")
+    search_fields = ("name", "id")
+    list_filter = ("group",)
+    list_select_related = ("group",)
+    autocomplete_fields = ("group",)
+    list_per_page = 50
+
+
+@admin.register(DirectoryEntry)
+class DirectoryEntryAdmin(ReadOnlyAdmin):
+    """Looked up by whole ids: a list of a million people is no use, and `LIKE` over it none either."""
+
+    list_display = ("external_userid", "customer_link", "state_label", "changed_at")
+    list_filter = ("state",)
+    search_fields = ("=external_userid", "=customer_id")
+    search_help_text = "完整的外部联系人 ID 或客户编号"
+    ordering = ("external_userid",)
+    show_full_result_count = False
+
+    @display(description="客户编号")
+    def customer_link(self, entry: DirectoryEntry) -> SafeString:
+        return format_html(
+            '<a class="scrm-link scrm-mono" href="../customer/{}/">{}</a>', entry.customer_id, entry.customer_id
+        )
+
+    @display(description="状态", label={"正常": "success", "创建中": "info", "迁移中": "info", "删除中": "warning"})
+    def state_label(self, entry: DirectoryEntry) -> str:
+        return str(entry.get_state_display())
+
+
+@admin.register(Erasure)
+class ErasureAdmin(ReadOnlyAdmin):
+    list_display = ("id", "state_label", "requested_by", "requested_at", "finished_at", "waits")
+    list_filter = ("state",)
+    change_form_template = "customers/erasure.html"
+    fields = ("id", "state_label", "requested_by", "requested_at", "finished_at", "waits", "cleared")
+    readonly_fields = fields
+
+    @display(description="状态", label={"已完成": "success", "进行中": "info"})
+    def state_label(self, erasure: Erasure) -> str:
+        return str(erasure.get_state_display())
+
+    @display(description="还在等待")
+    def waits(self, erasure: Erasure) -> str:
+        return "、".join(erasure.waiting_for) or "—"
+
+    @display(description="已清除")
+    def cleared(self, erasure: Erasure) -> SafeString | str:
+        lines = [
+            (place, "，".join(f"{table} {rows} 行" for table, rows in sorted(found["rows"].items()) if rows) or "没有记录")
+            for place, found in sorted(erasure.places.items())
+        ]
+        return format_html_join("", "<div><b>{}</b>：{}</div>", lines) or "—"
+
+
+@admin.register(ImportProgress)
+class ImportProgressAdmin(ReadOnlyAdmin):
+    list_display = ("file_name", "kind_label", "source", "lines", "fates", "started_at", "finished_at")
+    list_filter = ("kind",)
+    search_fields = ("file_name",)
+    fields = ("file_name", "kind_label", "source", "lines", "fates", "started_at", "updated_at", "finished_at")
+    readonly_fields = fields
+    list_display_links = None
+
+    @display(description="类型", label=True)
+    def kind_label(self, progress: ImportProgress) -> str:
+        return str(progress.get_kind_display())
+
+    @display(description="结果")
+    def fates(self, progress: ImportProgress) -> str:
+        names = {
+            "created": "新建", "updated": "更新", "unchanged": "未变", "accepted": "新增", "duplicates": "重复",
+            "rejected": "拒绝",
+        }  # fmt: skip
+        return "，".join(f"{names.get(fate, fate)} {count}" for fate, count in progress.counts.items()) or "—"
+
+
+@admin.register(Audit)
+class AuditAdmin(ReadOnlyAdmin):
+    list_display = ("at", "actor", "action_name", "short_subject", "detail_text")
+    list_filter = ("action",)
+    search_fields = ("actor", "=subject")
+    search_help_text = "操作人，或完整的对象摘要"
+    date_hierarchy = "at"
+    fields = ("at", "actor", "action_name", "subject", "detail_text")
+    readonly_fields = fields
+
+    @display(description="操作", ordering="action")
+    def action_name(self, audit: Audit) -> str:
+        return ACTIONS.get(audit.action, audit.action)
+
+    @display(description="对象")
+    def short_subject(self, audit: Audit) -> SafeString | str:
+        return format_html('<span class="scrm-mono" title="{}">{}</span>', audit.subject, audit.subject[:12]) or "—"
+
+    @display(description="详情")
+    def detail_text(self, audit: Audit) -> str:
+        return "，".join(f"{name}：{value}" for name, value in audit.detail.items()) or "—"
