@@ -1,0 +1,97 @@
+"""Classify one bucket for one run: the work behind a claim.
+
+| mode        | when                                                       | reads                   | writes         |
+|-------------|------------------------------------------------------------|-------------------------|----------------|
+| report      | a backtest, or as_of is before the bucket's last one       | everybody               | the claim only |
+| full        | not all of the bucket is judged by the run's rules, or the | everybody               | what differs   |
+|             | run asks for it                                            |                         |                |
+| incremental | otherwise                                                  | dirty, review_on ≤ as_of| what differs   |
+
+The mode is settled when a claim is first begun. A full judgement by other rules takes the bucket's rule_version away
+until its end: a bucket that was left half way is judged in full by the next run, whatever became of the claim.
+"""
+
+from collections.abc import Callable
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from profiles import claims
+from profiles.chunks import CHUNK_SIZE, Writer
+from profiles.claims import Claim
+from profiles.judged import Judged, judge
+from profiles.rules import RuleSet
+from profiles.totals import Reader
+from scrm import sharding
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+REPORT, FULL, INCREMENTAL = "report", "full", "incremental"
+
+READ_STATE = "SELECT last_as_of, rule_version FROM bucket_states WHERE bucket = %s FOR UPDATE"
+BEGIN_STATE = """
+INSERT INTO bucket_states AS s (bucket, last_as_of, rule_version) VALUES (%s, %s, NULL)
+ON CONFLICT (bucket) DO UPDATE SET last_as_of = GREATEST(s.last_as_of, excluded.last_as_of),
+    rule_version = CASE WHEN s.rule_version = %s THEN s.rule_version END
+"""
+
+
+def classify(claim: Claim, as_of: date, rule_set: RuleSet, *, full: bool, on_progress: Callable[[], object]) -> None:
+    """Do what is left of a claim, from its position to its end. Calls on_progress after each transaction.
+
+    Database: the home's only. Memory: flat, a block at a time.
+    Raises ClaimLostError, HomeUnavailableError, MissingFactError (our bug); what is committed stays, and is gone on
+    from by whoever takes the claim next.
+    """
+    if not claim.mode or not claim.total:
+        _begin(claim, as_of, rule_set, full=full)
+    reader = Reader(claim.home, claim.bucket, as_of, rule_set, only_due=claim.mode == INCREMENTAL)
+    compared = sorted({condition.key for rule in rule_set.rules for condition in rule.conditions})
+    writer = Writer(claim, as_of, rule_set.version, compared)
+    while (block := reader.read(claim.position)) is not None:
+        judged = judge(block, rule_set, as_of)
+        if claim.mode == REPORT:
+            writer.report(judged)
+            on_progress()
+            continue
+        for last, rows in _chunks(judged):
+            writer.write(judged, rows, last=last)
+            on_progress()
+    _end(claim, rule_set)
+
+
+def _begin(claim: Claim, as_of: date, rule_set: RuleSet, *, full: bool) -> None:
+    """Settle a claim's mode and note in the bucket what is under way."""
+    with sharding.atomic_home(claim.home), sharding.cursor(claim.home) as cursor:
+        cursor.execute(READ_STATE, [claim.bucket])
+        last_as_of, version = cursor.fetchone() or (None, None)
+        if not claim.mode:
+            claim.mode = _mode(as_of, last_as_of, differs=full or version != rule_set.version)
+        if claim.mode != REPORT:
+            cursor.execute(BEGIN_STATE, [claim.bucket, as_of, rule_set.version])
+        claim.total = Reader(claim.home, claim.bucket, as_of, rule_set, only_due=claim.mode == INCREMENTAL).count()
+        claims.advance(cursor, claim)
+
+
+def _mode(as_of: date, last_as_of: date | None, *, differs: bool) -> str:
+    if last_as_of is not None and as_of < last_as_of:
+        return REPORT
+    return FULL if differs else INCREMENTAL
+
+
+def _end(claim: Claim, rule_set: RuleSet) -> None:
+    with sharding.atomic_home(claim.home), sharding.cursor(claim.home) as cursor:
+        if claim.mode == FULL:
+            cursor.execute(
+                "UPDATE bucket_states SET rule_version = %s WHERE bucket = %s", [rule_set.version, claim.bucket]
+            )
+        claims.end(cursor, claim)
+
+
+def _chunks(judged: Judged) -> "list[tuple[int, NDArray[Any]]]":
+    """Return (position after it, rows to write) of each transaction; together they end at the block's end."""
+    touched = judged.is_touched.nonzero()[0]
+    parts = [touched[start : start + CHUNK_SIZE] for start in range(0, len(touched), CHUNK_SIZE)] or [touched]
+    ids = judged.block.column["customer_id"]
+    ends = [int(ids[part[-1]]) for part in parts[:-1]] + [judged.block.last]
+    return list(zip(ends, parts, strict=True))

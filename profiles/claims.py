@@ -1,0 +1,261 @@
+"""Claims of work on one bucket, in the department database beside what they guard. Rows are the truth.
+
+    waiting ──take──> running ──finish──> done
+       ^                 │ ├──fail, release──> waiting   (due later each time)
+       │                 │ └──no progress in MAX_ATTEMPTS──> failed
+       └──(nobody)       └──silent for SILENT_SECONDS: whoever takes it goes on from its position
+
+Taking a claim gives it a new token. Every transaction that does a claim's work ends with `advance`, an UPDATE that must
+find the token: a worker that was stopped, and overtaken while it slept, finds none and its transaction rolls back.
+All times are the department database's own, so that machines need not agree.
+"""
+
+import uuid
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from typing import Any
+
+import orjson
+from django.db import OperationalError
+
+from scrm import sharding
+from scrm.sharding.ids import BUCKETS
+
+# The keeper looks every ten seconds: a worker that was killed is replaced within a minute.
+SILENT_SECONDS = 40
+OFFER_AGAIN_SECONDS = 60
+MAX_ATTEMPTS = 5
+RETRY_SECONDS = (0, 5, 20, 60, 180, 600)
+ERROR_LENGTH = 2000
+LOCK_NOT_AVAILABLE = "55P03"
+MAKERS_LOCK = 0x636C61696D73  # "claims"
+
+SILENT = f"(state = 'running' AND heartbeat < clock_timestamp() - interval '{SILENT_SECONDS} seconds')"
+FREE = f"((state = 'waiting' AND due_at <= clock_timestamp()) OR {SILENT})"
+
+# An older run's claims end here, whoever works on them: after this commit their token fits no more. Runs that only
+# report disturb nobody. A run that has itself been overtaken makes none.
+END_OLDER = """
+UPDATE run_claims SET state = 'failed', token = NULL, error = %(error)s, finished_at = clock_timestamp()
+WHERE run_id < %(run_id)s AND state IN ('waiting', 'running') AND mode <> 'report'
+"""
+MAKE = """
+INSERT INTO run_claims (run_id, bucket, state, token, heartbeat, due_at, attempts, error, mode, position, total, judged,
+    changed, updated, moves, classes)
+SELECT %(run_id)s, bucket, 'waiting', NULL, clock_timestamp(), clock_timestamp(), 0, '', %(mode)s, 0, 0, 0, 0, 0,
+    '[]', '{}'
+FROM generate_series(0, %(buckets)s - 1) AS bucket
+WHERE %(mode)s = 'report' OR NOT EXISTS (SELECT 1 FROM run_claims WHERE run_id > %(run_id)s AND mode <> 'report')
+ON CONFLICT (run_id, bucket) DO NOTHING
+"""
+COLUMNS = "mode, position, total, judged, changed, updated, moves, classes"
+GIVE_UP = f"""
+UPDATE run_claims SET state = 'failed', token = NULL, finished_at = clock_timestamp(),
+    error = CASE WHEN error = '' THEN 'Its workers stopped without a word.' ELSE error END
+WHERE run_id = %(run_id)s AND {FREE} AND attempts >= {MAX_ATTEMPTS}
+"""  # noqa: S608 - made of constants
+TAKE = f"""
+UPDATE run_claims SET state = 'running', token = %(token)s, heartbeat = clock_timestamp(), attempts = attempts + 1,
+    started_at = COALESCE(started_at, clock_timestamp())
+WHERE run_id = %(run_id)s AND bucket = %(bucket)s AND {FREE} AND attempts < {MAX_ATTEMPTS}
+RETURNING {COLUMNS}
+"""  # noqa: S608
+ADVANCE = """
+UPDATE run_claims SET heartbeat = clock_timestamp(), mode = %(mode)s, total = %(total)s, judged = %(judged)s,
+    changed = %(changed)s, updated = %(updated)s, moves = %(moves)s, classes = %(classes)s, position = %(position)s,
+    attempts = CASE WHEN position < %(position)s THEN 0 ELSE attempts END,
+    error = CASE WHEN position < %(position)s THEN '' ELSE error END
+WHERE run_id = %(run_id)s AND bucket = %(bucket)s AND token = %(token)s AND state = 'running'
+"""
+GIVE_BACK = """
+UPDATE run_claims SET state = 'waiting', token = NULL, error = %(error)s, offered_at = NULL,
+    attempts = CASE WHEN %(error)s = '' THEN 0 ELSE attempts END,
+    due_at = clock_timestamp() + interval '1 second' * CASE WHEN %(error)s = '' THEN 0
+        ELSE (%(seconds)s::int[])[LEAST(attempts, %(last)s) + 1] END
+WHERE run_id = %(run_id)s AND bucket = %(bucket)s AND token = %(token)s AND state = 'running'
+"""
+OFFER = f"""
+UPDATE run_claims SET offered_at = clock_timestamp()
+WHERE run_id = %(run_id)s AND {FREE}
+  AND (offered_at IS NULL OR offered_at < clock_timestamp() - interval '{OFFER_AGAIN_SECONDS} seconds'
+       OR ({SILENT} AND offered_at < heartbeat))
+RETURNING bucket
+"""  # noqa: S608
+
+
+class ClaimLostError(Exception):
+    """Somebody else has the claim, or its run has been overtaken: whatever was being done must be rolled back."""
+
+
+@dataclass
+class Claim:
+    """A claim that this process holds, with what has been counted so far (moves: {(from, to): customers})."""
+
+    run_id: int
+    home: int
+    bucket: int
+    token: uuid.UUID
+    mode: str
+    position: int
+    total: int
+    judged: int
+    changed: int
+    updated: int
+    moves: Counter[tuple[str | None, str]] = field(default_factory=Counter)
+    classes: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class ClaimView:
+    """What one claim looks like from outside. is_free: nobody works on it. moves: [[from or None, to, customers]]."""
+
+    bucket: int
+    state: str
+    is_free: bool
+    error: str
+    mode: str
+    total: int
+    judged: int
+    changed: int
+    updated: int
+    moves: list[list[Any]]
+    classes: dict[str, int]
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @property
+    def is_over(self) -> bool:
+        return self.state in ("done", "failed")
+
+    @property
+    def share(self) -> float:
+        """How much of it is done, from 0 to 1."""
+        if self.is_over:
+            return 1.0
+        return min(self.judged / self.total, 1.0) if self.total else 0.0
+
+
+VIEW = [one.name for one in fields(ClaimView)]
+
+
+def make(run_id: int, home: int, *, only_report: bool) -> None:
+    """See to it that a run has its claims on a home, and that no older run has any that writes. Repeatable.
+
+    Database: the home's, one transaction. Raises HomeUnavailableError.
+    """
+    mode = "report" if only_report else ""
+    with sharding.atomic_home(home), sharding.cursor(home) as cursor:
+        # Of two runs that come here at once the second sees what the first has made.
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [MAKERS_LOCK])
+        if not only_report:
+            cursor.execute(END_OLDER, {"run_id": run_id, "error": f"Overtaken by run {run_id}."})
+        cursor.execute(MAKE, {"run_id": run_id, "mode": mode, "buckets": BUCKETS})
+
+
+def take(run_id: int, home: int, bucket: int) -> Claim | None:
+    """Take a claim that is waiting or silent; None when it is neither, or when others are quicker.
+
+    Database: the home's, one transaction. Raises HomeUnavailableError.
+    """
+    token = uuid.uuid4()
+    keys = {"run_id": run_id, "bucket": bucket, "token": token}
+    try:
+        with sharding.atomic_home(home), sharding.cursor(home) as cursor:
+            # Its row is locked while its worker commits; a worker that is stopped there is ended by the server soon.
+            cursor.execute("SET LOCAL lock_timeout = '2s'")
+            cursor.execute(GIVE_UP, keys)
+            cursor.execute(TAKE, keys)
+            row = cursor.fetchone()
+    except OperationalError as error:
+        if sqlstate(error) == LOCK_NOT_AVAILABLE:
+            return None
+        raise
+    if row is None:
+        return None
+    moves = Counter({(before, after): count for before, after, count in orjson.loads(row[6])})
+    mode, position, total, judged, changed, updated = row[:6]
+    classes = Counter[str](orjson.loads(row[7]))
+    return Claim(run_id, home, bucket, token, mode, position, total, judged, changed, updated, moves, classes)
+
+
+def advance(cursor: Any, claim: Claim) -> None:
+    """Store how far a claim has come: the last statement on its database in each transaction of its work.
+
+    Raises ClaimLostError, which must roll the transaction back.
+    """
+    moves = [[before, after, count] for (before, after), count in claim.moves.items()]
+    cursor.execute(ADVANCE, {**vars(claim), "moves": _json(moves), "classes": _json(claim.classes)})
+    if cursor.rowcount != 1:
+        raise ClaimLostError(f"Claim {claim.run_id}/{claim.home}/{claim.bucket} is no longer ours.")
+
+
+def end(cursor: Any, claim: Claim) -> None:
+    """Mark a claim as done, in the open transaction. Raises ClaimLostError."""
+    advance(cursor, claim)
+    cursor.execute(
+        "UPDATE run_claims SET state = 'done', token = NULL, finished_at = clock_timestamp() "
+        "WHERE run_id = %s AND bucket = %s AND token = %s",
+        [claim.run_id, claim.bucket, claim.token],
+    )
+
+
+def give_back(claim: Claim, *, error: str = "") -> None:
+    """Let a claim go, to be taken again: at once, or after a while that grows with its attempts if there was an error.
+
+    Nothing happens if it is no longer ours. Database: the home's, one transaction. Raises HomeUnavailableError.
+    """
+    with sharding.atomic_home(claim.home), sharding.cursor(claim.home) as cursor:
+        cursor.execute(
+            GIVE_BACK,
+            {"error": error[:ERROR_LENGTH], "seconds": list(RETRY_SECONDS), "last": len(RETRY_SECONDS) - 1}
+            | {"run_id": claim.run_id, "bucket": claim.bucket, "token": claim.token},
+        )
+
+
+def offer(run_id: int, home: int) -> list[int]:
+    """Return the buckets that a worker should be told of now, and note that one is. Ends those that never get on.
+
+    Database: the home's, one transaction. Raises HomeUnavailableError.
+    """
+    with sharding.atomic_home(home), sharding.cursor(home) as cursor:
+        cursor.execute(GIVE_UP, {"run_id": run_id})
+        cursor.execute(OFFER, {"run_id": run_id})
+        return sorted(bucket for (bucket,) in cursor.fetchall())
+
+
+def views(run_id: int, home: int) -> list[ClaimView]:
+    """Return a run's claims on a home, in order of bucket. Database: one query on the home's."""
+    with sharding.cursor(home) as cursor:
+        cursor.execute(
+            f"SELECT {', '.join(VIEW)} FROM (SELECT *, {FREE} AS is_free FROM run_claims WHERE run_id = %s) AS claim "  # noqa: S608
+            "ORDER BY bucket",
+            [run_id],
+        )
+        rows = cursor.fetchall()
+    return [
+        ClaimView(**row | {"classes": orjson.loads(row["classes"]), "moves": orjson.loads(row["moves"])})
+        for row in (dict(zip(VIEW, row, strict=True)) for row in rows)
+    ]
+
+
+def merged(moves: Iterable[list[Any]]) -> list[list[Any]]:
+    """Return moves of several claims as one list, the most frequent first.
+
+    >>> merged([[None, "潜在客户", 3], [None, "潜在客户", 4]])
+    [[None, '潜在客户', 7]]
+    """
+    total: Counter[tuple[str | None, str]] = Counter()
+    for before, after, count in moves:
+        total[before, after] += count
+    return [[before, after, count] for (before, after), count in total.most_common()]
+
+
+def sqlstate(error: BaseException) -> str:
+    """Return PostgreSQL's code of a Django database error, or an empty text."""
+    return getattr(error.__cause__, "sqlstate", None) or ""
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()
