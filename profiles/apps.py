@@ -8,4 +8,7 @@ class ProfilesConfig(AppConfig):
     verbose_name = "客户画像"
 
     def ready(self) -> None:
-        from profiles import checks  # noqa: F401 - registers; models are ready only now
+        # Only now there are models.
+        from profiles import checks, chores  # noqa: F401 - checks registers itself
+
+        chores.register()

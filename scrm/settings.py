@@ -8,6 +8,8 @@ import os
 import sys
 from pathlib import Path
 
+from celery.schedules import crontab
+
 from scrm import env
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -194,6 +196,8 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_DB_REUSE_MAX = 1000
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+# In CELERY_TIMEZONE. Beat copies this into its tables at each start; the keeper catches up what was slept through.
+CELERY_BEAT_SCHEDULE = {"profiles.nightly": {"task": "profiles.nightly", "schedule": crontab(hour=0, minute=0)}}
 
 # --------------------------------------------------------------------------------------------------------- behaviours
 # Channels of the company's own beside those of profiles.vocabulary: hotline=客服热线,tmall
