@@ -57,9 +57,10 @@ def parse(text: str) -> int:
     >>> parse("1000000000042")
     1000000000042
 
-    Raises InvalidCustomerIdError for anything else, signs, spaces and other scripts' digits included.
+    Raises InvalidCustomerIdError for anything else, signs, spaces, leading zeros and other scripts' digits included.
     """
-    if not (text.isascii() and text.isdigit() and len(text) <= len(str(MAX_CUSTOMER_ID)) and is_valid(int(text))):
+    is_number = text.isascii() and text.isdigit() and not text.startswith("0")
+    if not (is_number and len(text) <= len(str(MAX_CUSTOMER_ID)) and is_valid(int(text))):
         raise InvalidCustomerIdError(f"{text[:40]!r} is not a customer_id.")
     return int(text)
 

@@ -13,7 +13,6 @@ from tests.sharding.people import insert_customers
 
 PROCESSES = 8
 BLOCKS = (1, 500, 7, 1000, 2)
-FIGURES = "tableoid::regclass::text, count(*), min(bucket), max(bucket)"
 
 
 def take_blocks(_number):
