@@ -96,7 +96,10 @@ def record_behaviours(
 
 def _resolve(waiting: Sequence[Contents], done: Recorded, *, create_missing: bool) -> dict[str, int]:
     """Return {external_userid: customer_id} of those who are there, or now are; reject the items of all others."""
-    wanted = {one.external_userid: one for one in waiting}
+    wanted: dict[str, Contents] = {}
+    for one in waiting:
+        if one.external_userid not in wanted or (one.home and not wanted[one.external_userid].home):
+            wanted[one.external_userid] = one
     known = directory.addresses(list(wanted))
     missing = [one for external_userid, one in wanted.items() if external_userid not in known]
     if not missing:
