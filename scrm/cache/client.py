@@ -1,6 +1,7 @@
 """Talk to Redis with short timeouts, no retries and a breaker, and name what goes wrong in two words."""
 
 import hashlib
+import threading
 import time
 from functools import cache
 from typing import Any
@@ -16,7 +17,12 @@ from scrm.cache.errors import CacheRefusedError, CacheUnreachableError
 
 logger = structlog.get_logger(__name__)
 
-TIMEOUT_SECONDS = 0.25
+CONNECT_TIMEOUT_SECONDS = 0.25
+# A machine short of processors made a healthy server take 250 ms; each false alarm costs a second without the cache.
+TIMEOUT_SECONDS = 0.5
+# Of one process. More would only queue at the interpreter, and redis-py raises above 100.
+CONNECTIONS = 16
+PATIENCE_SECONDS = 1.0
 COMPLAINT_EVERY_SECONDS = 10.0
 
 
@@ -34,18 +40,19 @@ class CacheClient:
     def __init__(self, client: redis.Redis, *, breaker: Breaker | None = None) -> None:
         self.redis = client
         self.breaker = breaker or Breaker()
+        self._permits = threading.BoundedSemaphore(CONNECTIONS)
         self._complain_at = 0.0
 
     @classmethod
     def from_url(
         cls, url: str, *, timeout_seconds: float = TIMEOUT_SECONDS, open_seconds: float = 1.0
     ) -> "CacheClient":
-        """Make a client; nothing is connected yet. timeout_seconds: to connect, and for each answer."""
+        """Make a client; nothing is connected yet. timeout_seconds: for each answer; to connect at most 0.25."""
         client = redis.Redis.from_url(
             url,
             retry=None,
             socket_timeout=timeout_seconds,
-            socket_connect_timeout=timeout_seconds,
+            socket_connect_timeout=min(timeout_seconds, CONNECT_TIMEOUT_SECONDS),
             # RESP2 without driver info needs no handshake: a new connection costs one round trip, not four.
             protocol=2,
             driver_info=None,
@@ -58,6 +65,15 @@ class CacheClient:
         Raises CacheRefusedError where the server answers with an error, else CacheUnreachableError: at once while the
         breaker is open, within the timeout otherwise.
         """
+        if not self._permits.acquire(timeout=PATIENCE_SECONDS):
+            raise CacheUnreachableError("Every connection is in use.")
+        try:
+            return self._call(command)
+        finally:
+            self._permits.release()
+
+    def _call(self, command: tuple[Any, ...]) -> Any:
+        # After the permit: who waited for one that a frozen server held does not ask it too.
         is_trial = self.breaker.admit()
         try:
             answer = self.redis.execute_command(*command)

@@ -19,13 +19,15 @@ from typing import Literal, NamedTuple
 from scrm.cache import counters, scripts
 from scrm.cache.client import CacheClient
 from scrm.cache.errors import CacheRefusedError, CacheUnreachableError
-from scrm.cache.turns import Turns
+from scrm.cache.turns import Turn, Turns
 
 Source = Literal["hit", "miss", "negative", "bypass"]
 
 # JSON for nothing: a program that reads the key with a JSON parser finds nothing, as it should.
 NOTHING = b"null"
 LEASE_MILLISECONDS = 3_000
+# Answers of FIND_OR_LEASE, besides a value.
+LEASED, HELD_BY_ANOTHER = 1, 0
 WAIT_SECONDS = 1.0
 FIRST_PAUSE_SECONDS = 0.001
 LONGEST_PAUSE_SECONDS = 0.05
@@ -149,29 +151,37 @@ class ReadThrough:
     def _read_cold(self, key: str, value_key: bytes) -> Read:
         """Load as the one who may fill, or wait a moment for who is, or load without filling."""
         deadline = time.monotonic() + self._wait_seconds
-        with self._turns.take(value_key, timeout_seconds=self._wait_seconds) as is_my_turn:
-            if is_my_turn:
-                try:
-                    token = secrets.token_bytes(16)
-                    answer = self._find_or_lease(value_key, token, deadline)
-                except CacheUnreachableError:
-                    answer = None
-                if isinstance(answer, bytes):
-                    return self._found(answer)
-                if answer:
-                    return self._load_and_fill(key, value_key, token)
+        try:
+            while True:
+                with self._turns.take(value_key, deadline=deadline) as turn:
+                    if turn is not None:
+                        token = secrets.token_bytes(16)
+                        answer = self._find_or_lease(value_key, token, deadline)
+                        if answer == LEASED:
+                            return self._load_and_fill(key, value_key, token, turn)
+                        if isinstance(answer, bytes):
+                            self._turns.settle(value_key, turn)
+                            return self._found(answer)
+                # Another has seen a value, or time is up: one last look costs less than a load.
+                value = self.client.call("GET", value_key)
+                if value is not None:
+                    return self._found(value)
+                if time.monotonic() >= deadline:
+                    break
+        except CacheUnreachableError:
+            pass
         return self._bypass(key)
 
     def _find_or_lease(self, value_key: bytes, token: bytes, deadline: float) -> bytes | int:
         keys = [value_key, b"guard:" + value_key]
         for pause in _pauses(deadline):
             answer: bytes | int = self.client.run(scripts.FIND_OR_LEASE, keys, token, LEASE_MILLISECONDS)
-            if answer != 0:
-                return answer
+            if answer != HELD_BY_ANOTHER:
+                break
             time.sleep(pause)
-        return 0
+        return answer
 
-    def _load_and_fill(self, key: str, value_key: bytes, token: bytes) -> Read:
+    def _load_and_fill(self, key: str, value_key: bytes, token: bytes, turn: Turn) -> Read:
         try:
             value, may_fill = self._ask_database(key)
         except BaseException:
@@ -181,8 +191,11 @@ class ReadThrough:
         if not may_fill:
             self._release(value_key, token)
             self._loads["unfillable"].inc()
+        elif self._fill(value_key, token, value):
+            self._turns.settle(value_key, turn)
+            self._loads["filled"].inc()
         else:
-            self._loads["filled" if self._fill(value_key, token, value) else "refused"].inc()
+            self._loads["refused"].inc()
         self._reads["miss"].inc()
         return Read(value, "miss")
 

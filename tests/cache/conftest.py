@@ -6,8 +6,6 @@ import redis
 from django.conf import settings
 
 from scrm.cache import CacheClient, Loaded, ReadThrough
-from tests.cache.things import Things
-from tests.servers import PrivatePostgres
 
 PREFIX = "thing:"
 
@@ -49,13 +47,3 @@ def reader(client: CacheClient, source: Source, **options: Any) -> ReadThrough:
 @pytest.fixture
 def rt(client: CacheClient, source: Source) -> ReadThrough:
     return reader(client, source)
-
-
-@pytest.fixture
-def things(postgres_server: PrivatePostgres) -> Iterator[Things]:
-    """A table on a real PostgreSQL that is written and read as the protocol demands."""
-    things = Things(postgres_server.url("scrm"), lambda: pytest.fail("give it a cache with connect()"))
-    things.create()
-    yield things
-    things.drop_tables()
-    things.close()

@@ -158,8 +158,7 @@ def test_a_thread_that_asks_again_inside_its_load_is_not_stuck(client: CacheClie
 def test_nothing_is_left_of_keys_that_nobody_waits_for(rt: ReadThrough) -> None:
     for number in range(50):
         rt.get(f"k{number}")
-    assert rt._turns._locks == {}
-    assert rt._turns._wanted == {}
+    assert rt._turns._turns == {}
 
 
 def die_with_the_lease(url: str) -> None:
