@@ -49,11 +49,14 @@ EVERYTHING = Scope()
 def scope_of(departments: Iterable[int] | None) -> Scope:
     """Return the scope of whoever is restricted to these departments; none named means everything.
 
-    Database: none, but for the organisation (held per process).
+    Database: none, but for the organisation (held per process, and with it the scopes that were asked for).
     """
     roots = tuple(departments or ())
     if not roots:
         return EVERYTHING
     company = organisation()
-    within = company.subtree(roots)
-    return Scope(within, company.staff_within(within))
+    scope = company.scopes.get(roots)
+    if scope is None:
+        within = company.subtree(roots)
+        scope = company.scopes[roots] = Scope(within, company.staff_within(within))
+    return scope

@@ -6,6 +6,7 @@ from typing import Any
 
 from customers.access import EVERYTHING, Scope
 from customers.lookup import COLUMNS, from_row, related
+from customers.models import DirectoryEntry
 from scrm import sharding
 
 MAX_QUERY_LENGTH = 64
@@ -20,6 +21,13 @@ SELECT id,
    FROM customer_tags WHERE customer_id = id AND bucket = id %% 10)
 FROM unnest(%s::bigint[]) AS id
 """
+TAGGED = """(
+    EXISTS (SELECT 1 FROM customer_tags AS own
+            WHERE own.customer_id = customers.customer_id AND own.bucket = customers.bucket AND own.tag_id = %s)
+    OR EXISTS (SELECT 1 FROM follows AS by
+               WHERE by.customer_id = customers.customer_id AND by.bucket = customers.bucket
+                 AND by.lost_at IS NULL AND %s = ANY(by.tag_ids)))"""
+TAGGED_VISIBLY = TAGGED.removesuffix("))") + " AND by.userid = ANY(%s)))"
 
 
 @dataclass(frozen=True)
@@ -47,15 +55,29 @@ def list_customers(
 ) -> sharding.Page[Listed]:
     """Return the next page of customers in scope, mobiles in clear (lookup.shown masks them).
 
-    Database: two queries per home asked; homes that are down are named in the page and owed (see sharding.paging).
-    Raises UnknownHomeError for a home that is not there.
+    A page may hold fewer than limit, and more may follow: go on while it has a position.
+    Database: two queries per home asked, one on the control database; homes that are down are named in the page and
+    owed (see sharding.paging). Raises UnknownHomeError for a home that is not there.
     """
     if filters.home is not None:
         sharding.alias(filters.home)
     homes: Sequence[int] = [filters.home] if filters.home is not None else sharding.shard_map().homes
-    return sharding.page_across(
+    page = sharding.page_across(
         lambda home, after, count: _fetch(home, after, count, filters, scope), position, limit, homes
     )
+    page.items = _without_unsettled(page.items)
+    return page
+
+
+def _without_unsettled(found: Sequence[Listed]) -> list[Listed]:
+    """Leave out those whom a lookup would not find there: being created or erased, or the other end of a move."""
+    known = set(
+        DirectoryEntry.objects.filter(
+            customer_id__in=[one.customer_id for one in found],
+            state__in=[DirectoryEntry.State.LIVE, DirectoryEntry.State.MOVING],
+        ).values_list("customer_id", flat=True)
+    )
+    return [one for one in found if one.customer_id in known]
 
 
 def _conditions(home: int, filters: Filters, scope: Scope) -> tuple[list[str], list[Any]]:
@@ -72,13 +94,9 @@ def _conditions(home: int, filters: Filters, scope: Scope) -> tuple[list[str], l
     if filters.profile is not None:
         add(*(("profile = %s", filters.profile) if filters.profile else ("profile IS NULL",)))
     if filters.tag is not None:
-        add(
-            "(EXISTS (SELECT 1 FROM customer_tags WHERE customer_tags.customer_id = customers.customer_id "
-            "AND customer_tags.bucket = customers.bucket AND tag_id = %s) "
-            "OR EXISTS (SELECT 1 FROM follows WHERE follows.customer_id = customers.customer_id "
-            "AND follows.bucket = customers.bucket AND lost_at IS NULL AND %s = ANY(tag_ids)))",
-            filters.tag, filters.tag,
-        )  # fmt: skip
+        # Of the tags on others' follows nothing may be learned, not even by asking for them.
+        staff = [] if scope.is_everything else [sorted(scope.staff)]
+        add(TAGGED_VISIBLY if staff else TAGGED, filters.tag, filters.tag, *staff)
     if filters.q:
         q = filters.q[:MAX_QUERY_LENGTH].lower()
         pattern = q.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

@@ -4,7 +4,8 @@ At most 30 s old, which is the bound on how long somebody who changed department
 """
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from customers.models import Department, Staff
 from scrm.held import Held
@@ -20,6 +21,8 @@ class Organisation:
     department_names: dict[int, str]
     departments_of: dict[str, tuple[int, ...]]
     staff_names: dict[str, str]
+    # What customers.access made of it: walking the tree at each request would cost more than the request.
+    scopes: dict[tuple[int, ...], Any] = field(default_factory=dict, compare=False, repr=False)
 
     def ancestors(self, department: int) -> Iterator[int]:
         """Yield a department and those above it, nearest first. A loop in the tree ends where it closes."""

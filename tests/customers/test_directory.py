@@ -1,8 +1,10 @@
 """How somebody comes to live somewhere: once, whatever the crowd, the crash or the bad input (customers.directory)."""
 
 import json
+import os
 from collections import Counter
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from django.db import connection, connections, transaction
@@ -18,7 +20,7 @@ from customers.sweep import sweep
 from scrm import sharding
 from scrm.held import forget_all
 from scrm.sharding.models import Home
-from tests.customers.gates import gate, run, wait_until_gone
+from tests.customers.gates import Process, gate
 from tests.customers.people import addresses_of, advisory_locks, follow, make, rows_at, state_of
 from tests.servers import PrivatePostgres
 
@@ -155,7 +157,7 @@ def test_odd_external_userids_are_people(external_userid: str) -> None:
     assert look(external_userid) is None
 
 
-# ---------------------------------------------------------------------------------------------------------- many at once
+# --------------------------------------------------------------------------------------------------------- many at once
 def statements(queries: CaptureQueriesContext) -> list[str]:
     return [q["sql"] for q in queries.captured_queries if q["sql"] not in ("BEGIN", "COMMIT")]
 
@@ -301,35 +303,21 @@ def test_erased_come_back_only_by_a_newer_follow() -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------- crowds
-CROWD = """
-import os, sys, json
-from customers.directory import upsert
-from customers.records import CustomerData
-read_end, write_end = os.pipe()
-for n in range(50):
-    if os.fork() == 0:
-        os.close(write_end)
-        os.read(read_end, 1)  # until all are there: the parent closes the pipe
-        try:
-            answer = upsert(CustomerData("crowded", {"name": f"第{n}个"}))
-        except BaseException as error:
-            answer = [repr(error)]
-        os.write(1, (json.dumps(answer) + "\\n").encode())
-        os._exit(0)
-os.close(read_end)
-os.close(write_end)
-for _ in range(50):
-    os.wait()
-"""
-
-
-def test_fifty_processes_create_one_customer(process_environ: dict[str, str]) -> None:
+def test_fifty_processes_create_one_customer(monkeypatch: pytest.MonkeyPatch) -> None:
     # Fifty at once on a small machine take their time to be let in; that is not what this is about.
-    crowd = run(CROWD, process_environ | {"CONNECT_TIMEOUT": "60"})
-    output, errors = crowd.communicate(timeout=120)
-    answers = [json.loads(line) for line in output.splitlines()]
-    assert len(answers) == 50, errors
-    assert [answer for answer in answers if len(answer) == 1] == []
+    for alias in connections:
+        monkeypatch.setitem(connections.settings[alias]["OPTIONS"], "connect_timeout", 60)
+    gate_closed, gate_open = os.pipe()
+
+    def create(n: int) -> tuple[int, str]:
+        os.close(gate_open)
+        os.read(gate_closed, 1)  # until the parent closes it, when all are there
+        return upsert(CustomerData("crowded", {"name": f"第{n}个"}))
+
+    crowd = [Process(partial(create, n)) for n in range(50)]
+    os.close(gate_open)
+    answers = [process.answer() for process in crowd]
+    os.close(gate_closed)
     fates = Counter(fate for _, fate in answers)
     assert fates["created"] == 1, answers
     assert fates["created"] + fates["updated"] + fates["unchanged"] == 50
@@ -342,11 +330,10 @@ def test_fifty_processes_create_one_customer(process_environ: dict[str, str]) ->
 
 
 # ---------------------------------------------------------------------------------------------------------- the killed
-CREATE = """
-from customers.directory import upsert
-from customers.records import CustomerData, FollowData
-upsert(CustomerData("victim", {"name": "死者写的"}, home=101, follows=(FollowData("zhang"),), tag_ids=("et1",)))
-"""
+def create_victim() -> None:
+    upsert(CustomerData("victim", {"name": "死者写的"}, home=101, follows=(follow("zhang"),), tag_ids=("et1",)))
+
+
 # (where it is killed, and what is left then)
 STEPS = {
     "address taken": (("default", "directory", "INSERT", ""), None),
@@ -358,11 +345,10 @@ STEPS = {
 
 
 @pytest.fixture(params=STEPS)
-def killed_creator(request: pytest.FixtureRequest, process_environ: dict[str, str]) -> str:
+def killed_creator(request: pytest.FixtureRequest) -> str:
     place, left = STEPS[request.param]
     with gate(*place) as shut:
-        shut.kill(run(CREATE, process_environ))
-    wait_until_gone(process_environ)
+        shut.kill(Process(create_victim))
     assert state_of("victim") == left
     # Nobody was told of a creation, so nobody may see one, not even for the moment until somebody tidies up.
     assert read("victim")[0] is None
@@ -393,9 +379,15 @@ def test_sweep_ends_what_a_killed_creator_began(killed_creator: str) -> None:
 
 # ---------------------------------------------------------------------------------------------------------- locks
 def test_lock_is_let_go_after_an_error_and_refused_inside_a_transaction() -> None:
-    with pytest.raises(ZeroDivisionError), hold(["wm1"]):
-        assert advisory_locks() == 1
-        raise ZeroDivisionError
-    assert advisory_locks() == 0
+    held = []
+
+    def fail_inside() -> None:
+        with hold(["wm1"]):
+            held.append(advisory_locks())
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_inside()
+    assert [*held, advisory_locks()] == [1, 0]
     with transaction.atomic(), pytest.raises(RuntimeError, match="spans several commits"), hold(["wm1"]):
         pass
