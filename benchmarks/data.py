@@ -10,6 +10,7 @@ from datetime import date, timedelta
 from django.core.management import call_command
 from django.db import connections
 
+from customers.lookup import CACHE
 from scrm import sharding
 from scrm.sharding.backend.base import DatabaseWrapper
 
@@ -60,13 +61,32 @@ FROM daily_totals GROUP BY 1, 2
 BEFORE = "旧分类"
 
 
+def empty() -> None:
+    """Take everybody away."""
+    with connections["default"].cursor() as cursor:
+        cursor.execute("TRUNCATE directory, profiles_profilerun CASCADE")
+    for home in sharding.shard_map().homes:
+        _truncate(home, (*TABLES, "customers"))
+    CACHE.client.call("FLUSHDB")
+
+
+def empty_behaviours() -> None:
+    """Take away what everybody did."""
+    for home in sharding.shard_map().homes:
+        _truncate(home, ("behaviour_keys", "behaviours", "daily_totals", "running_totals", "dirty_customers"))
+
+
+def _truncate(home: int, tables: tuple[str, ...]) -> None:
+    with sharding.atomic_home(home), sharding.cursor(home) as cursor:
+        cursor.execute(f"TRUNCATE {', '.join(tables)}")
+
+
 def make_base(customers: int, as_of: date) -> int:
     """Replace what is there by `customers` customers over all homes. Returns how many behaviours they have."""
     call_command("migrate_shards", verbosity=0)
     homes = sharding.shard_map().homes
     share = customers // len(homes)
-    with connections["default"].cursor() as cursor:
-        cursor.execute("TRUNCATE directory, profiles_profilerun CASCADE")
+    empty()
     made = sharding.fan_out(lambda home: _fill(home, share, as_of))
     if made.unavailable:
         raise RuntimeError(f"Homes {made.unavailable} cannot be reached.")
@@ -88,7 +108,6 @@ def _fill(home: int, customers: int, as_of: date) -> int:
               "last": as_of - timedelta(days=1)}  # fmt: skip
     with connection.read_write_session(), connection.cursor() as cursor:
         cursor.execute("SET session_replication_role = replica")
-        cursor.execute(f"TRUNCATE {', '.join(TABLES)}, customers")
         for statement in (CUSTOMERS, BEHAVIOURS, DAILY, RUNNING):
             cursor.execute(statement.format(**values))
         cursor.execute("SELECT setval('customer_ids', %s)", [customers])
