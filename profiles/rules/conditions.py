@@ -13,9 +13,10 @@ A run with `as_of` counts the days before it. A window of W days is the days in 
 | tags                                               | no     | has has_not     | a tag id    | tag:<id>             |
 
 Without a window a figure is over all time, in the column purchase_count. A condition on a day that never was is False.
-Each window W that is used also wants first_day[Wd], the earliest day in the window with any behaviour, and the figures
-that refunds take from want refund_count[Wd]: where a window holds no refund, time alone only lowers its figures; where
-it holds one, they may go either way, as a refund may outlive its purchase in the window.
+Each window W that is used also wants first_day[Wd], the earliest day in the window with any behaviour. Refunds take
+from purchase_count (when they leave nothing of the purchase) and from total_amount, on their own day; so those two also
+want refund_count[Wd] or refund_amount[Wd]: where a window holds no refund, time alone only lowers its figures; where it
+holds one, they may go either way, as the refund may outlive its purchase in the window.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -100,7 +101,7 @@ class Field:
     kind: Kind
     windowed: bool
     column: str
-    undoable: bool = False  # a refund takes from it, on the refund's own day
+    taken_by: str | None = None  # the figure of what refunds take from this one, on their own day
 
     @property
     def operators(self) -> tuple[str, ...]:
@@ -110,9 +111,9 @@ class Field:
 FIELDS: Mapping[str, Field] = {
     field.name: field
     for field in (
-        Field("purchase_count", "购买次数", Kind.COUNT, True, "purchase_count", undoable=True),
+        Field("purchase_count", "购买次数", Kind.COUNT, True, "purchase_count", taken_by="refund_count"),
         Field("interaction_count", "互动次数", Kind.COUNT, True, "interaction_count"),
-        Field("total_amount", "消费金额", Kind.AMOUNT, True, "total_amount", undoable=True),
+        Field("total_amount", "消费金额", Kind.AMOUNT, True, "total_amount", taken_by="refund_amount"),
         Field("refund_count", "退款次数", Kind.COUNT, True, "refund_count"),
         Field("days_since_last_purchase", "距上次购买天数", Kind.DAYS, False, "last_purchase_day"),
         Field("days_since_last_interaction", "距上次互动天数", Kind.DAYS, False, "last_interaction_day"),
@@ -169,7 +170,8 @@ class Condition:
         if self.window_days is None:
             return (self.key,)
         needed = (self.key, windowed("first_day", self.window_days))
-        return (*needed, windowed("refund_count", self.window_days)) if self.definition.undoable else needed
+        taken_by = self.definition.taken_by
+        return needed if taken_by is None else (*needed, windowed(taken_by, self.window_days))
 
 
 @dataclass(frozen=True)

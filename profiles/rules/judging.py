@@ -217,8 +217,8 @@ def _window_turns(condition: Condition, columns: _Columns) -> "Days":
     numbers = columns.numbers(condition.key, condition.definition.kind)
     may_turn = (numbers > threshold) if condition.operator in (">", "<=") else (numbers >= threshold)
     may_turn &= numbers > 0
-    if condition.definition.undoable:
-        may_turn |= columns.numbers(windowed("refund_count", condition.window_days), Kind.COUNT) != 0
+    if condition.definition.taken_by is not None:
+        may_turn |= columns.numbers(windowed(condition.definition.taken_by, condition.window_days), Kind.COUNT) != 0
         may_turn |= numbers < 0
     first = columns.days(windowed("first_day", condition.window_days))
     # A first_day outside the window, or none beside a figure that is not 0, is a contradiction: look again next day.

@@ -54,6 +54,8 @@ def rule_sets() -> st.SearchStrategy[RuleSet]:
 
 @dataclass(frozen=True)
 class Act:
+    """kind: purchase, interaction, refund (of a whole purchase), part (the refund of a part of one)."""
+
     day: date
     kind: str
     amount: Decimal
@@ -73,7 +75,7 @@ def histories() -> st.SearchStrategy[History]:
     acts = st.builds(
         Act,
         st.integers(0, 25).map(lambda n: START + timedelta(days=n)),
-        st.sampled_from(["purchase", "purchase", "interaction", "refund"]),
+        st.sampled_from(["purchase", "purchase", "interaction", "refund", "part"]),
         amounts(0, 900),
     )
     return st.builds(
@@ -93,9 +95,11 @@ def within(history: History, as_of: date, window: int | None) -> list[Act]:
 def figure(history: History, field: str, as_of: date, window: int | None) -> int | Decimal:
     acts = within(history, as_of, window)
     count = {kind: sum(act.kind == kind for act in acts) for kind in ("purchase", "interaction", "refund")}
+    refunded = sum((act.amount for act in acts if act.kind in ("refund", "part")), Decimal(0))
+    if field == "refund_amount":
+        return refunded
     if field == "total_amount":
-        signs = {"purchase": 1, "interaction": 0, "refund": -1}
-        return sum((act.amount * signs[act.kind] for act in acts), Decimal(0))
+        return sum((act.amount for act in acts if act.kind == "purchase"), Decimal(0)) - refunded
     if field == "purchase_count":
         return count["purchase"] - (count["refund"] if history.net else 0)
     return count[field.removesuffix("_count")]

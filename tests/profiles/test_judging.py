@@ -35,7 +35,7 @@ def facts_of(rule_set: RuleSet, customers: list[History], as_of: date) -> pd.Dat
         values = [fact(column, customer, as_of) for customer in customers]
         if "_day" in column:
             columns[column] = pd.Series(values, dtype="datetime64[s]")
-        elif column.startswith("total_amount"):
+        elif column.startswith(("total_amount", "refund_amount")):
             columns[column] = pd.Series([float(value) for value in values], dtype="float64")
         else:
             columns[column] = pd.Series(values, dtype=bool if column.startswith("tag:") else "int64")
@@ -143,7 +143,7 @@ def test_following_the_review_dates_finds_every_change(rule_set: RuleSet, custom
 
 SHORT = [
     History(tuple(Act(START + timedelta(days=n), kind, Decimal(5)) for n, kind in enumerate(kinds) if kind), *other)
-    for kinds in product(["purchase", "refund", None], repeat=4)
+    for kinds in product(["purchase", "refund", "part", None], repeat=4)
     for other in [(frozenset(), 0, False), (frozenset(), 0, True)]
 ]
 

@@ -215,7 +215,7 @@ def test_only_what_the_rules_read_is_needed() -> None:
     assert needed_columns(rule_set) == {
         "total_amount[90d]",
         "first_day[90d]",
-        "refund_count[90d]",
+        "refund_amount[90d]",
         "interaction_count[7d]",
         "first_day[7d]",
         "tag:et1",
