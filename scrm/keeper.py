@@ -91,8 +91,8 @@ def run_once(chores: Iterable[Chore]) -> list[str]:
 def run(stop: threading.Event, chores: Iterable[Chore], *, heartbeat: Path | None = None) -> list[str]:
     """Keep doing the chores until `stop` is set, then wait for them, 1.5 s at the longest.
 
-    heartbeat: a file, written anew every second (see find_trouble). Returns the names of chores that still hang; their
-    threads die with the process.
+    heartbeat: a file, written anew every second (see find_trouble, find_failures). Returns the names of chores that
+    still hang; their threads die with the process.
     """
     chores = list(chores)
     threads = {
@@ -157,10 +157,9 @@ def _write_heartbeat(path: Path, chores: list[Chore]) -> None:
 
 
 def find_trouble(path: Path, *, now: datetime) -> list[str]:
-    """Read a heartbeat and say in words what is wrong with the keeper; nothing when all is well."""
-    try:
-        beat: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError):
+    """Read a heartbeat and say in words for what the keeper must be restarted; nothing when it need not."""
+    beat = _read_heartbeat(path)
+    if beat is None:
         return [f"No keeper runs here: there is no heartbeat at {path}. Start `manage.py keeper`."]
     silence = (now - datetime.fromisoformat(beat["at"])).total_seconds()
     if silence > SILENT_AFTER_SECONDS:
@@ -170,6 +169,22 @@ def find_trouble(path: Path, *, now: datetime) -> list[str]:
         patience = timedelta(seconds=max(HANGS_AFTER_SECONDS, HANGS_AFTER_PERIODS * chore["every_seconds"]))
         if chore["running_since"] and now - datetime.fromisoformat(chore["running_since"]) > patience:
             found.append(f"The chore {name} has been running since {chore['running_since']}. Restart the keeper.")
-        elif chore["error"]:
-            found.append(f"The chore {name} fails with {chore['error']}; the keeper's log says why.")
     return found
+
+
+def find_failures(path: Path) -> list[str]:
+    """Read a heartbeat and say in words which chores failed the last time. A restart does not help them."""
+    chores = (_read_heartbeat(path) or {"chores": {}})["chores"]
+    return [
+        f"The chore {name} fails with {chore['error']}; the keeper's log says why."
+        for name, chore in chores.items()
+        if chore["error"]
+    ]
+
+
+def _read_heartbeat(path: Path) -> dict[str, Any] | None:
+    try:
+        beat = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return beat if isinstance(beat, dict) and {"at", "pid", "chores"} <= beat.keys() else None

@@ -16,7 +16,11 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         how = parser.add_mutually_exclusive_group()
         how.add_argument("--once", action="store_true", help="do every chore once and end")
-        how.add_argument("--check", action="store_true", help="say whether the keeper of this machine is well, and end")
+        how.add_argument(
+            "--check",
+            action="store_true",
+            help="say whether the keeper of this machine is well; fail if it wants a restart",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["check"]:
@@ -30,9 +34,11 @@ class Command(BaseCommand):
             keeper.run(stop, keeper.registered(), heartbeat=keeper.heartbeat_file())
 
     def _check(self) -> None:
-        if trouble := keeper.find_trouble(keeper.heartbeat_file(), now=datetime.now(UTC)):
-            raise CommandError("\n".join(trouble))
-        self.stdout.write("The keeper is well.")
+        path = keeper.heartbeat_file()
+        failures = keeper.find_failures(path)
+        if trouble := keeper.find_trouble(path, now=datetime.now(UTC)):
+            raise CommandError("\n".join(trouble + failures))
+        self.stdout.write("\n".join(failures) or "The keeper is well.")
 
     def _once(self) -> None:
         chores = keeper.registered()
