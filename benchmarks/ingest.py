@@ -36,7 +36,7 @@ def measure(results: Results, _customers: int) -> None:
     results.add(
         f"behaviours over HTTP in batches of {BATCH}", "COPY of the same rows into the raw table", f"{ratio:.2f} ×",
         "≥ 0.05 ×", holds=ratio >= 0.05,
-        detail=f"{ROWS / over_http:,.0f} rows/s with {CLIENTS} clients against {ROWS / copied:,.0f} rows/s by two COPYs",
+        detail=f"{ROWS / over_http:,.0f} rows/s, {CLIENTS} clients, against {ROWS / copied:,.0f} rows/s by two COPYs",
     )  # fmt: skip
 
 

@@ -125,7 +125,7 @@ def _over_http(results: Results, person: str) -> None:
     results.add(
         "cached lookup over HTTP, requests per second", "a constant Django view behind the same middleware",
         f"{ratio:.2f} ×", "≥ 0.6 ×", holds=ratio >= 0.6,
-        detail=f"{statistics.median(ours):,.0f}/s against {statistics.median(constant):,.0f}/s, wrk with 32 connections",
+        detail=f"{statistics.median(ours):,.0f}/s against {statistics.median(constant):,.0f}/s, 32 connections of wrk",
     )  # fmt: skip
 
 
@@ -188,7 +188,7 @@ def _zipf(results: Results, people: list[str]) -> None:
         f"loads from the databases, {len(people):,} customers, Zipf s = {ZIPF}, {WRITE_SHARE:.1%} writes, "
         f"{READERS:,} readers, warm",
         "no cache", f"{share:.2%}", "≤ 0.5 %", holds=share <= 0.005,
-        detail=f"{total['loads']:,} loads for {total['reads']:,} reads beside {total['writes']:,} writes in {seconds:.0f} s",
+        detail=f"{total['loads']:,} loads for {total['reads']:,} reads and {total['writes']:,} writes, {seconds:.0f} s",
     )  # fmt: skip
 
 
