@@ -1,0 +1,28 @@
+"""What a key may do. A key holds any number of these; an endpoint asks for one.
+
+customers:read    look customers up, list and search them
+customers:write   create and change customers
+customers:erase   erase customers
+behaviors:write   record behaviours
+profiles:read     profiles, their reasons and history, summaries, runs
+profiles:write    start profile runs
+pii:read          mobiles in clear
+"""
+
+CUSTOMERS_READ = "customers:read"
+CUSTOMERS_WRITE = "customers:write"
+CUSTOMERS_ERASE = "customers:erase"
+BEHAVIORS_WRITE = "behaviors:write"
+PROFILES_READ = "profiles:read"
+PROFILES_WRITE = "profiles:write"
+PII_READ = "pii:read"
+
+SCOPES = {
+    CUSTOMERS_READ: "查看客户",
+    CUSTOMERS_WRITE: "新建和修改客户",
+    CUSTOMERS_ERASE: "删除客户",
+    BEHAVIORS_WRITE: "写入客户行为",
+    PROFILES_READ: "查看客户画像",
+    PROFILES_WRITE: "运行画像任务",
+    PII_READ: "查看完整手机号",
+}
