@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 
 import structlog
+from django.db import reset_queries
 from django.utils import timezone
 
 from customers.imports.csv_stream import BadLine, CsvRow, CsvStream, ImportFileError
@@ -90,6 +91,7 @@ def run_import(
         for chunk in _chunks(stream.rows(after_line=max(progress.lines, 1))):
             counts += _take_chunk(chunk, take, rejects)
             _keep(progress, chunk[-1].end, rejects.sync(), counts)
+            reset_queries()  # with DEBUG on Django keeps them all
             show(Progress(stream.position, stream.size, chunk[-1].end, counts))
         placed = rejects.finish()
     finally:
