@@ -122,7 +122,9 @@ class StaffAdmin(ModelAdmin):
     def in_departments(self, staff: Staff) -> str:
         return "、".join(department.name for department in staff.departments.all()) or "—"
 
-    @display(description="状态", label={"已激活": "success", "退出企业": "danger", "已禁用": "danger"}, ordering="status")
+    @display(
+        description="状态", label={"已激活": "success", "退出企业": "danger", "已禁用": "danger"}, ordering="status"
+    )
     def status_label(self, staff: Staff) -> str:
         return str(staff.get_status_display())
 
@@ -215,7 +217,10 @@ class ErasureAdmin(ReadOnlyAdmin):
     @display(description="已清除")
     def cleared(self, erasure: Erasure) -> SafeString | str:
         lines = [
-            (place, "，".join(f"{table} {rows} 行" for table, rows in sorted(found["rows"].items()) if rows) or "没有记录")
+            (
+                place,
+                "，".join(f"{table} {rows} 行" for table, rows in sorted(found["rows"].items()) if rows) or "没有记录",
+            )
             for place, found in sorted(erasure.places.items())
         ]
         return format_html_join("", "<div><b>{}</b>：{}</div>", lines) or "—"

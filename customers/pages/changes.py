@@ -74,7 +74,12 @@ def reveal_mobile(request: HttpRequest, customer: dict[str, Any]) -> HttpRespons
     userid = request.POST.get("userid", "")
     visible = {one["userid"] for one in presentable(request, customer)["follows"]}
     mobiles = (
-        [mobile for one in customer["follows"] if one["userid"] == userid and userid in visible for mobile in one["mobiles"]]
+        [
+            mobile
+            for one in customer["follows"]
+            if one["userid"] == userid and userid in visible
+            for mobile in one["mobiles"]
+        ]
         if userid
         else [customer["mobile"]]
     )
@@ -112,9 +117,7 @@ def move_page(request: HttpRequest, customer: dict[str, Any]) -> HttpResponseBas
     homes = [home for home in sharding.shard_map().homes if home != customer["home"]]
     if request.method == "POST" and request.POST.get("home") in map(str, homes):
         try:
-            customer_id = move_customer(
-                customer["external_userid"], int(request.POST["home"]), actor=actor_of(request)
-            )
+            customer_id = move_customer(customer["external_userid"], int(request.POST["home"]), actor=actor_of(request))
         except DirectoryError as error:
             messages.error(request, REASONS.get(error.code, str(error)))
         except TimeoutError:

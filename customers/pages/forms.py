@@ -16,6 +16,7 @@ from customers.attributes import (
     is_same,
     is_too_large,
 )
+from customers.identity import mask_mobile
 from customers.models import Customer
 from customers.pages.person import attribute_text
 from customers.records import CustomerData
@@ -26,13 +27,17 @@ INPUT = {"class": "scrm-input"}
 
 
 class CustomerForm(forms.Form):
-    """mobile, attributes (lists `key` and `value`) and own tags; name and the like as long as WeCom does not own them."""
+    """mobile, attributes (lists `key` and `value`) and own tags; name and the like as long as WeCom does not own them.
+
+    The mobile there is, is not in the form: to see it is a thing of its own (changes.reveal_mobile).
+    """
 
     version = forms.IntegerField(widget=forms.HiddenInput)
     mobile = forms.CharField(
         label="手机号", required=False, max_length=32,
         widget=forms.TextInput({**INPUT, "type": "tel", "autocomplete": "off"}),
     )  # fmt: skip
+    clear_mobile = forms.BooleanField(label="清空手机号", required=False)
     name = forms.CharField(label="姓名", required=False, max_length=128, widget=forms.TextInput(INPUT))
     gender = forms.TypedChoiceField(
         label="性别", coerce=int, choices=Customer.Gender.choices, widget=forms.Select(INPUT)
@@ -45,8 +50,12 @@ class CustomerForm(forms.Form):
 
     def __init__(self, customer: Mapping[str, Any], data: Any = None) -> None:
         self.customer = customer
-        initial = {name: customer[name] for name in ("version", "mobile", *self.WECOM)}
+        initial = {name: customer[name] for name in ("version", *self.WECOM)}
         super().__init__(data, initial={**initial, "tags": customer["own_tag_ids"]}, auto_id="customer_%s")
+        if customer["mobile"]:
+            self.fields["mobile"].widget.attrs["placeholder"] = f"现为 {mask_mobile(customer['mobile'])}，不修改请留空"
+        else:
+            del self.fields["clear_mobile"]
         if customer["synced_at"] is not None:
             for name in self.WECOM:
                 del self.fields[name]
@@ -54,7 +63,9 @@ class CustomerForm(forms.Form):
         library = tag_library()
         for number in (*library, *(tag for tag in customer["own_tag_ids"] if tag not in library)):
             tag = library.get(number)
-            groups.setdefault(tag["group"] if tag else "不在标签库", []).append((number, tag["name"] if tag else number))
+            groups.setdefault(tag["group"] if tag else "不在标签库", []).append(
+                (number, tag["name"] if tag else number)
+            )
         choices: Any = self.fields["tags"]
         choices.choices = list(groups.items())
         self.changed: list[str] = []
@@ -83,7 +94,7 @@ class CustomerForm(forms.Form):
 
     def clean_mobile(self) -> str:
         mobile: str = self.cleaned_data["mobile"].strip()
-        if mobile and mobile != self.customer["mobile"] and not MOBILE.fullmatch(mobile):
+        if mobile and not MOBILE.fullmatch(mobile):
             raise forms.ValidationError("请填写手机号，只能含数字、空格、- 和开头的 +。")
         return mobile
 
@@ -121,16 +132,19 @@ class CustomerForm(forms.Form):
         try:
             return orjson.loads(text)
         except orjson.JSONDecodeError:
-            raise forms.ValidationError(f"自定义属性「{key[:20]}」要写成 JSON，如 3 或 true；文字要加双引号。") from None
+            raise forms.ValidationError(
+                f"自定义属性「{key[:20]}」要写成 JSON，如 3 或 true；文字要加双引号。"
+            ) from None
 
     def data_to_write(self) -> CustomerData | None:
         """Return what was changed, or None when nothing was."""
         given = self.cleaned_data
         changed = {
-            name: given[name]
-            for name in ("mobile", *self.WECOM)
-            if name in self.fields and given[name] != self.customer[name]
+            name: given[name] for name in self.WECOM if name in self.fields and given[name] != self.customer[name]
         }
+        mobile = given["mobile"] or ("" if given.get("clear_mobile") else self.customer["mobile"])
+        if mobile != self.customer["mobile"]:
+            changed["mobile"] = mobile
         stored, attributes = self.customer["attributes"], given["attributes"]
         differing = {
             key: attributes.get(key)

@@ -98,9 +98,7 @@ def person_page(request: HttpRequest, customer: dict[str, Any]) -> HttpResponseB
             "customer": presented,
             "main": render_sections(request, presented, side=False),
             "side": render_sections(request, presented, side=True),
-            "can": {
-                name: user.has_perm(f"customers.{name}_customer") for name in ("change", "delete", "move")
-            },
+            "can": {name: user.has_perm(f"customers.{name}_customer") for name in ("change", "delete", "move")},
             "other_homes": len(sharding.shard_map().homes) > 1,
         },
     )
@@ -113,7 +111,9 @@ def presentable(request: HttpRequest, customer: Mapping[str, Any]) -> dict[str, 
     for follow in presented["follows"]:
         follow["staff"] = company.staff_names.get(follow["userid"], follow["userid"])
         departments = company.departments_of.get(follow["userid"], ())
-        follow["departments"] = "、".join(company.department_names[d] for d in departments if d in company.department_names)
+        follow["departments"] = "、".join(
+            company.department_names[d] for d in departments if d in company.department_names
+        )
         follow["way"] = add_way_name(follow["add_way"])
     return {
         **presented,
@@ -137,7 +137,7 @@ def follows(request: HttpRequest, customer: Mapping[str, Any]) -> tuple[str, dic
     }
 
 
-@section("notes", order=50)
+@section("notes", order=20)
 def notes(request: HttpRequest, customer: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """What staff wrote down. Database: one query on the home's, one on control for the authors' names."""
     return "customers/notes.html", {

@@ -1,7 +1,7 @@
 """What a customer's page shows. Apps above this one register theirs when they load; this one knows none of them.
 
-    @section("behaviours", order=30, permission="profiles.view_behaviour")
-    def behaviours(request, customer): return "profiles/behaviours.html", {"behaviours": …}
+@section("behaviours", order=30, permission="profiles.view_behaviour")
+def behaviours(request, customer): return "profiles/behaviours.html", {"behaviours": …}
 """
 
 from collections.abc import Callable, Mapping

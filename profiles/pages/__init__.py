@@ -1,0 +1,6 @@
+"""The admin's pages of profiles.
+
+sections.py   what a customer's page shows of them: class and why, behaviours
+rules.py      forms of rules, in their text
+runs.py       runs with their progress, and the start of one
+"""
