@@ -246,6 +246,7 @@ class RuleVersion(models.Model):
     class Meta:
         verbose_name = "画像规则"
         verbose_name_plural = "画像规则"
+        permissions = [("publish_ruleversion", "可以发布画像规则")]
         ordering = ["-version"]
 
     def __str__(self) -> str:
@@ -303,9 +304,7 @@ class ProfileRun(models.Model):
         verbose_name_plural = "画像任务"
         ordering = ["-id"]
         constraints = [
-            models.UniqueConstraint(
-                fields=["as_of"], condition=models.Q(kind="nightly"), name="one_nightly_run_a_day"
-            ),
+            models.UniqueConstraint(fields=["as_of"], condition=models.Q(kind="nightly"), name="one_nightly_run_a_day"),
             models.UniqueConstraint(
                 fields=["state"],
                 condition=models.Q(state="running") & ~models.Q(kind="backtest"),

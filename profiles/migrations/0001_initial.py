@@ -133,6 +133,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': '画像规则',
                 'verbose_name_plural': '画像规则',
+                'permissions': [('publish_ruleversion', '可以发布画像规则')],
                 'ordering': ['-version'],
             },
         ),
