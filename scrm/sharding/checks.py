@@ -38,7 +38,7 @@ KEY = {"customer_id", "bucket"}
 @register()
 def settings_name_departments(**_kwargs: Any) -> list[CheckMessage]:
     """Look at DATABASES, DATABASE_ROUTERS and SHARDING_STRATEGY."""
-    return [*_check_databases(), *_check_router(), *_check_strategy()]
+    return [*_check_databases(settings.DATABASES), *_check_router(), *_check_strategy()]
 
 
 @register()
@@ -75,9 +75,9 @@ def check_model(model: type[models.Model]) -> Iterator[CheckMessage]:
     yield from _check_uniqueness(model)
 
 
-def _check_databases() -> Iterator[CheckMessage]:
+def _check_databases(databases: dict[str, dict[str, Any]]) -> Iterator[CheckMessage]:
     try:
-        homes = ShardMap.of_aliases(settings.DATABASES).homes
+        homes = ShardMap.of_aliases(databases).homes
     except InvalidCustomerIdError as error:
         yield Error(str(error), hint=f"DEPARTMENT_DATABASES numbers homes from 1 to {MAX_HOME}.", id="sharding.E002")
         return
@@ -88,7 +88,7 @@ def _check_databases() -> Iterator[CheckMessage]:
             id="sharding.E001",
         )
     places: dict[tuple[str, ...], str] = {}
-    for alias, entry in settings.DATABASES.items():
+    for alias, entry in databases.items():
         place = (str(entry.get("HOST", "")).lower(), str(entry.get("PORT") or 5432), str(entry.get("NAME", "")))
         first = places.setdefault(place, alias)
         if first != alias:

@@ -22,6 +22,7 @@ from scrm.sharding.databases import SEQUENCE, alias, atomic_home, cursor, shard_
 from scrm.sharding.errors import ShardingError
 from scrm.sharding.homes import register
 from scrm.sharding.ids import PER_HOME
+from scrm.sharding.shard_map import PREFIX
 from scrm.sharding.structure import find_last_number
 
 PARALLEL_DATABASES = 8
@@ -51,15 +52,18 @@ class Migrated:
     def summary(self) -> str:
         if self.error:
             return f"error: {self.error}"
-        parts = [f"applied {self.applied} migrations" if self.applied else "already up to date"]
+        return f"applied {self.applied} migrations" if self.applied else "already up to date"
+
+    @property
+    def news(self) -> list[str]:
+        """What has become of the home, beyond its migrations."""
+        home = self.alias.removeprefix(PREFIX)
+        found = []
         if self.opened is not None:
-            home = self.alias.removeprefix("dept_")
-            parts.append(
-                "registered and opened" if self.opened else f"registered, closed until `manage.py shards open {home}`"
-            )
+            found.append("registered and opened" if self.opened else f"registered; `shards open {home}` opens it")
         if self.sequence_from is not None:
-            parts.append(f"sequence moved on from {self.sequence_from}")
-        return "; ".join(parts)
+            found.append(f"sequence moved on from {self.sequence_from}, so that no id is given twice")
+        return found
 
 
 class MigrateCommand(migrate.Command):
@@ -124,6 +128,9 @@ def migrate_all(progress: Progress = _ignore) -> list[Migrated]:
         for home, is_open in register(done).items():
             done[home].opened = is_open
         _catch_up_sequences(done)
+    for result in done.values():
+        for news in result.news:
+            progress(result.alias, news)
     return [control, *departments.values()]
 
 

@@ -27,7 +27,7 @@ class Command(BaseCommand):
         failed = [result for result in migrated if result.error]
         if console.is_terminal:
             for result in migrated:
-                self.stdout.write(f"{result.alias}: {result.summary}")
+                self.stdout.write(f"{result.alias}: {'; '.join([result.summary, *result.news])}")
         found = inspection.inspect(count=not options["no_count"])
         report.show(console, found)
         if failed:
