@@ -205,12 +205,13 @@ ring = KeyRing(_read_holders)
 class _Uses:
     """Which keys were used of late; each comes up at most once an hour and process."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._noted_at: dict[str, float] = {}
         self.pending: set[str] = set()
 
     def note(self, name: str) -> None:
-        now = time.monotonic()
+        now = self._clock()
         if now - self._noted_at.get(name, -USES_SECONDS) >= USES_SECONDS:
             self._noted_at[name] = now
             self.pending.add(name)

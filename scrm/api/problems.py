@@ -20,6 +20,7 @@ ProblemError                     status  code                      the caller sh
 ├── NotAcceptableError           406     not_acceptable            accept JSON
 ├── ConflictError                409     conflict, or the caller's
 ├── LengthRequiredError          411     length_required           send Content-Length
+├── PreconditionFailedError      412     precondition_failed, or the caller's      read again, then decide
 ├── TooLargeError                413     too_large                 send less at once
 ├── UnsupportedMediaTypeError    415     unsupported_media_type    send application/json, plain or gzip
 ├── UnprocessableError           422     unprocessable, or the caller's
@@ -140,6 +141,10 @@ class ConflictError(ProblemError):
 
 class LengthRequiredError(ProblemError):
     status, code, title = 411, "length_required", "Length required"
+
+
+class PreconditionFailedError(ProblemError):
+    status, code, title = 412, "precondition_failed", "Precondition failed"
 
 
 class TooLargeError(ProblemError):
