@@ -48,7 +48,7 @@ def wait_until_ready(url: str, *, seconds: float) -> None:
                     return
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)
-    raise TimeoutError(f"{url} did not answer within {seconds:.0f} s; see the logs.")
+    raise TimeoutError(f"{url} did not answer within {seconds:.0f} s; see the logs in")
 
 
 def curl_lines(base_url: str, api_key: str, external_userid: str) -> list[str]:

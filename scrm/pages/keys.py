@@ -18,11 +18,10 @@ from customers.pages.filters import department_choices
 from profiles.pages.rendering import render_page
 from scrm.api.keys import DuplicateKeyNameError, InvalidKeyDataError, create_key, revoke_key
 from scrm.api.models import ApiKey
-from scrm.api.scopes import PII_READ, SCOPES
+from scrm.api.scopes import DEFAULT_SCOPES, SCOPES
 
 INPUT = {"class": "scrm-input"}
 # Mobiles in clear are asked for by name.
-PROPOSED = [scope for scope in SCOPES if scope != PII_READ]
 
 
 class KeyForm(forms.Form):
@@ -30,7 +29,7 @@ class KeyForm(forms.Form):
         label="名称", max_length=64, widget=forms.TextInput({**INPUT, "placeholder": "如 sidebar、shop-erp"}),
         help_text="谁在用这把密钥。它上报的行为也以这个名称为来源。",
     )  # fmt: skip
-    scopes = forms.MultipleChoiceField(label="权限", choices=list(SCOPES.items()), initial=PROPOSED)
+    scopes = forms.MultipleChoiceField(label="权限", choices=list(SCOPES.items()), initial=list(DEFAULT_SCOPES))
     departments = forms.TypedMultipleChoiceField(
         label="部门", required=False, coerce=int, help_text="只能访问这些部门（含下级）跟进的客户；不选就是全部。"
     )
@@ -38,7 +37,7 @@ class KeyForm(forms.Form):
     def __init__(self, data: Any = None) -> None:
         super().__init__(data)
         departments: Any = self.fields["departments"]
-        departments.choices = department_choices(organisation())
+        departments.choices = [(value, name.strip()) for value, name in department_choices(organisation())]
 
 
 def _may(request: HttpRequest, permission: str) -> None:

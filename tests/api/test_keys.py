@@ -24,7 +24,7 @@ from scrm.api.keys import (
 )
 from scrm.api.models import ApiKey
 from scrm.api.problems import InvalidKeyError, MissingScopeError, NotAuthenticatedError
-from scrm.api.scopes import SCOPES
+from scrm.api.scopes import DEFAULT_SCOPES
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.api.urls")]
 
@@ -47,7 +47,7 @@ def test_only_a_digest_of_a_key_is_stored() -> None:
     assert token.startswith("scrm_")
     assert len(token) >= 48
     assert (key.name, key.prefix, key.revoked_at, key.last_used_on) == ("shop", token[:12], None, None)
-    assert sorted(key.scopes) == sorted(SCOPES)
+    assert sorted(key.scopes) == sorted(DEFAULT_SCOPES)
     assert key.department_ids == []
     with connection.cursor() as cursor:
         cursor.execute("SELECT row_to_json(k)::text FROM api_apikey k")
@@ -211,7 +211,7 @@ def run(*arguments: str) -> list[str]:
 
 def test_create_api_key_prints_the_key_last() -> None:
     lines = run("create_api_key", "shop")
-    assert authenticate(f"Bearer {lines[-1]}") == KeyHolder("shop", frozenset(SCOPES), ())
+    assert authenticate(f"Bearer {lines[-1]}") == KeyHolder("shop", frozenset(DEFAULT_SCOPES), ())
     assert sum(lines[-1] in line for line in lines) == 1
 
     lines = run("create_api_key", "erp", "--scope", "customers:read", "--scope=pii:read", "--department", "2")

@@ -1,6 +1,7 @@
 """`manage.py demo`, which is what `make demo` runs: everything from nothing, then served until Ctrl-C."""
 
 import fcntl
+import logging
 import os
 import signal
 import sys
@@ -43,8 +44,13 @@ class Command(BaseCommand):
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise CommandError(f"The demo already runs in this folder; see {LOCAL / 'demo.env'}.") from None
+            # The bars say how it goes; the processes' own logs go to files.
+            logging.getLogger().setLevel(logging.WARNING)
             self._prepare(console, options["customers"])
-            self._serve(console, options["port"])
+            try:
+                self._serve(console, options["port"])
+            except TimeoutError as error:
+                raise CommandError(f"{error} {LOCAL / 'logs'}") from error
 
     def _prepare(self, console: Console, customers: int) -> None:
         call_command("migrate_shards")

@@ -5,7 +5,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import Error as DatabaseError
 
 from scrm.api.keys import DuplicateKeyNameError, InvalidKeyDataError, create_key
-from scrm.api.scopes import SCOPES
+from scrm.api.scopes import DEFAULT_SCOPES, SCOPES
 
 
 class Command(BaseCommand):
@@ -14,14 +14,14 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name", help="who will use it; also the source of the behaviours it sends")
         parser.add_argument(
-            "--scope", action="append", choices=list(SCOPES), help="may be repeated; all of them unless given"
+            "--scope", action="append", choices=list(SCOPES), help="may be repeated; all but pii:read unless given"
         )
         parser.add_argument(
             "--department", action="append", type=int, metavar="N", help="WeCom's number; may be repeated; else all"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        scopes = options["scope"] or list(SCOPES)
+        scopes = options["scope"] or list(DEFAULT_SCOPES)
         departments = options["department"] or []
         try:
             token = create_key(options["name"], scopes=scopes, department_ids=departments)
