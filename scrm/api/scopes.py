@@ -26,6 +26,6 @@ SCOPES = {
     PROFILES_WRITE: "运行画像任务",
     PII_READ: "查看完整手机号",
 }
-# What a key may do unless it says otherwise. Reading mobiles in clear is asked for by name: each such read goes past the
-# cache and into the audit.
+# What a key may do unless it says otherwise. Reading mobiles in clear is asked for by name: each such read goes past
+# the cache and into the audit.
 DEFAULT_SCOPES = tuple(scope for scope in SCOPES if scope != PII_READ)
