@@ -109,7 +109,7 @@ class StaffAdmin(ModelAdmin):
     list_display = ("name", "userid", "in_departments", "position", "status_label")
     search_fields = ("name", "userid")
     list_filter = ("status", "departments")
-    filter_horizontal = ("departments",)
+    autocomplete_fields = ("departments",)
     list_per_page = 50
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Staff]:
@@ -186,6 +186,7 @@ class DirectoryEntryAdmin(ReadOnlyAdmin):
     search_help_text = "完整的外部联系人 ID 或客户编号"
     ordering = ("external_userid",)
     show_full_result_count = False
+    list_per_page = 50
 
     @display(description="客户编号")
     def customer_link(self, entry: DirectoryEntry) -> SafeString:
@@ -254,7 +255,7 @@ class AuditAdmin(ReadOnlyAdmin):
     list_filter = ("action",)
     search_fields = ("actor", "=subject")
     search_help_text = "操作人，或完整的对象摘要"
-    date_hierarchy = "at"
+    list_per_page = 50
     fields = ("at", "actor", "action_name", "subject", "detail_text")
     readonly_fields = fields
 

@@ -89,7 +89,7 @@ class RuleVersionAdmin(ModelAdmin):
 class ProfileRunAdmin(ReadOnlyAdmin):
     list_display = (
         "number", "kind_label", "as_of", "rule_version", "state_label", "judged", "changed", "started_at", "took",
-        "requested_by",
+        "requester",
     )  # fmt: skip
     list_filter = ("kind", "state")
     list_select_related = ("rule_version",)
@@ -136,6 +136,10 @@ class ProfileRunAdmin(ReadOnlyAdmin):
     @display(description="变更")
     def changed(self, run: ProfileRun) -> str:
         return _number(run.summary.get("changed"))
+
+    @display(description="发起人", ordering="requested_by")
+    def requester(self, run: ProfileRun) -> str:
+        return runs.REQUESTERS.get(run.requested_by, run.requested_by)
 
     @display(description="用时")
     def took(self, run: ProfileRun) -> str:

@@ -2,10 +2,12 @@
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as BaseGroupAdmin
 from django.contrib.auth.admin import UserAdmin as BaseUserAdmin
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
+from django.db.models import Q
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
@@ -26,7 +28,7 @@ from django_celery_beat.models import (
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
-from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminSelect2MultipleWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from customers.admin import ReadOnlyAdmin
 from customers.organisation import organisation
@@ -96,6 +98,33 @@ class ApiKeyAdmin(ReadOnlyAdmin):
         return "已吊销" if key.revoked_at else "有效"
 
 
+VERBS = {"add": "新增", "change": "修改", "delete": "删除", "view": "查看"}
+
+
+class PermissionField(forms.ModelMultipleChoiceField):
+    """Permissions by their names in 中文, `客户：查看`."""
+
+    def label_from_instance(self, permission: Permission) -> str:  # type: ignore[override]
+        model: Any = permission.content_type.model_class()
+        verb, _, of = permission.codename.partition("_")
+        is_usual = of == permission.content_type.model and verb in VERBS
+        return f"{model._meta.verbose_name}：{VERBS[verb] if is_usual else permission.name}"
+
+
+def permission_field(label: str, help_text: str) -> PermissionField:
+    """Return a field of the permissions that an admin page asks for."""
+    shown = Q(pk__in=[])
+    for one in admin.site._registry:
+        shown |= Q(content_type__app_label=one._meta.app_label, content_type__model=one._meta.model_name)
+    return PermissionField(
+        Permission.objects.filter(shown).select_related("content_type"),
+        required=False,
+        label=label,
+        help_text=help_text,
+        widget=UnfoldAdminSelect2MultipleWidget,
+    )
+
+
 @admin.register(User)
 class UserAdmin(BaseUserAdmin, ModelAdmin):
     form = UserChangeForm
@@ -103,6 +132,7 @@ class UserAdmin(BaseUserAdmin, ModelAdmin):
     change_password_form = AdminPasswordChangeForm
     list_display = ("username", "full_name", "email", "is_staff", "is_active", "last_login")
 
+    filter_horizontal = ()
     fieldsets = (
         (None, {"fields": ("username", "password")}),
         ("个人信息", {"fields": ("first_name", "email")}),
@@ -111,8 +141,10 @@ class UserAdmin(BaseUserAdmin, ModelAdmin):
     )
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        # A Chinese name is one word: Django's two fields would show it the wrong way round.
+        if db_field.name == "user_permissions":
+            return permission_field("用户权限", "除了所在用户组的权限以外，再给这个用户的权限。")
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        # A Chinese name is one word: Django's two fields would show it the wrong way round.
         if db_field.name == "first_name":
             field.label = "姓名"
         return field
@@ -124,7 +156,12 @@ class UserAdmin(BaseUserAdmin, ModelAdmin):
 
 @admin.register(Group)
 class GroupAdmin(BaseGroupAdmin, ModelAdmin):
-    pass
+    filter_horizontal = ()
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "permissions":
+            return permission_field("权限", "这个用户组的成员可以做什么。")
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
 
 
 class UnfoldTaskSelectWidget(UnfoldAdminSelectWidget, TaskSelectWidget):

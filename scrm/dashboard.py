@@ -22,10 +22,20 @@ CHART_OPTIONS = {
     "interaction": {"mode": "nearest", "axis": "y", "intersect": False},
     "plugins": {"legend": {"display": False}},
     "scales": {
-        "x": {"stacked": True, "border": {"display": False}, "ticks": {"precision": 0, "maxTicksLimit": 6, "color": "#9ca3af"}, "grid": {}},
-        "y": {"stacked": True, "border": {"display": False}, "ticks": {"color": "#9ca3af"}, "grid": {"display": False}},
+        "x": {
+            "stacked": True,
+            "border": {"display": False},
+            "ticks": {"precision": 0, "maxTicksLimit": 6, "color": "#9ca3af"},
+            "grid": {},
+        },
+        "y": {
+            "stacked": True,
+            "border": {"display": False},
+            "ticks": {"color": "#9ca3af"},
+            "grid": {"display": False},
+        },
     },
-}  # fmt: skip
+}
 
 
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:

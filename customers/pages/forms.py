@@ -1,4 +1,4 @@
-"""The form that edits a customer: only what was changed in it is written, so that two editors do not undo each other."""
+"""The form that edits a customer. Only what was changed is written, so that two editors undo nothing of each other."""
 
 import re
 from collections.abc import Mapping

@@ -28,8 +28,8 @@ from scrm.held import Held
 PAGE_SIZE = 50
 EXPORT_STEP = 500
 EXPORT_COLUMNS = (
-    "客户编号", "外部联系人ID", "姓名", "类型", "性别", "所在企业", "职位", "手机号", "归属库", "画像", "购买次数", "互动次数",
-    "累计金额", "最近购买", "最近互动", "跟进人", "标签", "创建时间",
+    "客户编号", "外部联系人ID", "姓名", "类型", "性别", "所在企业", "职位", "手机号", "归属库", "画像",
+    "购买次数", "互动次数", "累计金额", "最近购买", "最近互动", "跟进人", "标签", "创建时间",
 )  # fmt: skip
 # The total over the list: good enough when some seconds old.
 counted = Held(count_customers, seconds=10)

@@ -32,7 +32,7 @@ P = ParamSpec("P")
 PersonView = Callable[Concatenate[HttpRequest, dict[str, Any], P], HttpResponseBase]
 
 
-class _Elsewhere(Exception):
+class _ElsewhereError(Exception):
     """The customer is to be looked for at another address."""
 
     def __init__(self, *to: Any) -> None:
@@ -51,11 +51,11 @@ def find_person(request: HttpRequest, customer_id: int) -> dict[str, Any]:
         now_at = resolve_alias(customer_id)
         if now_at == customer_id:
             raise Http404("没有这位客户，可能已被删除")
-        raise _Elsewhere("admin:customers_customer_change", now_at)
+        raise _ElsewhereError("admin:customers_customer_change", now_at)
     if entry.state == DirectoryEntry.State.ERASING:
         erasure = Erasure.objects.filter(digest=digest(entry.external_userid), state=Erasure.State.RUNNING).first()
         if erasure is not None and request.user.has_perm("customers.view_erasure"):  # type: ignore[union-attr]
-            raise _Elsewhere("admin:customers_erasure_change", erasure.pk)
+            raise _ElsewhereError("admin:customers_erasure_change", erasure.pk)
         raise Http404("这位客户正在被删除")
     customer, _is_free = find_customer(customer_id)
     if customer is None and entry.target_customer_id:
@@ -66,7 +66,7 @@ def find_person(request: HttpRequest, customer_id: int) -> dict[str, Any]:
 
 
 def of_person(permission: str) -> Callable[[PersonView[P]], Callable[..., HttpResponseBase]]:
-    """Give a view the customer instead of the id. Who was moved is gone to; a home that is down gets a page with 503."""
+    """Give a view the customer instead of the id; go after who was moved; answer 503 while the home is down."""
 
     def decorate(view: PersonView[P]) -> Callable[..., HttpResponseBase]:
         @requires(permission)
@@ -74,7 +74,7 @@ def of_person(permission: str) -> Callable[[PersonView[P]], Callable[..., HttpRe
         def found(request: HttpRequest, customer_id: int, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
             try:
                 return view(request, find_person(request, customer_id), *args, **kwargs)
-            except _Elsewhere as elsewhere:
+            except _ElsewhereError as elsewhere:
                 return redirect(*elsewhere.to)
             except (sharding.HomeUnavailableError, sharding.UnknownHomeError) as error:
                 context = {"home": error.home, "is_unknown": isinstance(error, sharding.UnknownHomeError)}

@@ -15,7 +15,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from customers.pages.access import actor_of
-from profiles import publishing, runs, tasks
+from profiles import runs, tasks
 from profiles.claims import ClaimView
 from profiles.days import day_of
 from profiles.models import ProfileRun, RunClaim
@@ -26,6 +26,8 @@ from scrm import sharding
 
 MODES = {"full": "全量", "incremental": "增量", "report": "只计算"}
 RUNNING = ProfileRun.State.RUNNING
+# Who asks for runs besides users and API keys.
+REQUESTERS = {"system": "系统", "classify_profiles": "命令行"}
 
 
 class StartForm(forms.Form):
@@ -111,6 +113,7 @@ def run_page(request: HttpRequest, run_id: int) -> HttpResponseBase:
         request, "profiles/run.html", str(run), ProfileRun,
         {
             "run": run,
+            "requester": REQUESTERS.get(run.requested_by, run.requested_by),
             "progress": progress_of(run),
             "summary": run.summary,
             "homes": _homes(run.summary),

@@ -49,8 +49,10 @@ def figures(request: HttpRequest, customer: Mapping[str, Any]) -> tuple[str, dic
 
 @section("profile", order=5, is_side=True)
 def profile(request: HttpRequest, customer: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The class, since when, the rule and its numbers, and the classes before. Database: one query on the home's, two on
-    control."""
+    """The class, since when, by which rule and numbers, and the classes before.
+
+    Database: one query on the home's, two on control.
+    """
     history = list_history(customer["customer_id"])
     latest = history[0] if history and history[0].to_profile == customer["profile"] else None
     explanation = explain_change(latest) if latest else None
