@@ -1,23 +1,25 @@
 """Recording behaviours from several processes at once, and from one that is killed half way."""
 
-import json
-import subprocess
-import sys
+import multiprocessing
 from collections import Counter
-from collections.abc import Iterator
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
+from django.db import connections
 
+from customers import directory
+from customers.erasure import request_erasure, run_erasure
 from customers.models import Customer
 from scrm import sharding
 from scrm.held import forget_all
-from tests.customers.gates import CHECKOUT, gate, run
+from tests.customers.gates import Process, gate, wait_for_somebody_behind_a_lock
 from tests.profiles.behaviours import (
     days_of,
     dirty_of,
     item,
+    outcome,
     people,
     raw_of,
     record,
@@ -28,26 +30,6 @@ from tests.profiles.behaviours import (
 )
 
 D = Decimal
-# Forked after Django is there and before any database is touched: eight real processes for the price of one start.
-PROGRAM = """
-import json, multiprocessing, sys
-from tests.profiles.behaviours import outcome, record
-from django.db import connections
-
-def work(batches):
-    for alias in connections:
-        connections[alias].ensure_connection()
-    barrier.wait(60)
-    outcomes = [outcome(record(*batch, create_missing=True)) for batch in batches]
-    connections.close_all()
-    return sum(o[0] for o in outcomes), sum(o[1] for o in outcomes), [code for o in outcomes for code in o[2].values()]
-
-context = multiprocessing.get_context("fork")
-barrier = context.Barrier(8)
-pool = context.Pool(8)
-for line in sys.stdin:
-    print(json.dumps(pool.map(work, json.loads(line), chunksize=1)), flush=True)
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -55,41 +37,36 @@ def _real_databases(clean_databases: None) -> None:
     forget_all()
 
 
-class Crowd:
-    """Eight processes that wait for work, so that they all begin at once."""
-
-    def __init__(self, leader: subprocess.Popen[str]) -> None:
-        self._leader = leader
-
-    def record(self, works: list[list[list[dict[str, Any]]]]) -> list[tuple[int, int, list[str]]]:
-        """Give each process its batches; return what came of each: (accepted, duplicates, codes)."""
-        assert self._leader.stdin is not None
-        assert self._leader.stdout is not None
-        self._leader.stdin.write(json.dumps(works) + "\n")
-        self._leader.stdin.flush()
-        return [tuple(answer) for answer in json.loads(self._leader.stdout.readline())]
+Batches = list[list[dict[str, Any]]]
 
 
-@pytest.fixture
-def crowd(process_environ: dict[str, str]) -> Iterator[Crowd]:
-    leader = subprocess.Popen(
-        [sys.executable, "-c", f"import django; django.setup()\n{PROGRAM}"],
-        cwd=CHECKOUT,
-        env=process_environ,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    yield Crowd(leader)
-    leader.communicate(timeout=30)
+def record_at_once(works: list[Batches]) -> list[tuple[int, int, list[str]]]:
+    """Record each work's batches in a process of its own, all beginning at once.
+
+    Returns what came of each: (accepted, duplicates, codes).
+    """
+    barrier = multiprocessing.get_context("fork").Barrier(len(works))
+
+    def work(batches: Batches) -> tuple[int, int, list[str]]:
+        for alias in connections:
+            connections[alias].ensure_connection()
+        barrier.wait(60)
+        outcomes = [outcome(record(*batch, create_missing=True)) for batch in batches]
+        return (
+            sum(one[0] for one in outcomes),
+            sum(one[1] for one in outcomes),
+            [c for o in outcomes for c in o[2].values()],
+        )
+
+    processes = [Process(partial(work, batches)) for batches in works]
+    return [process.answer() for process in processes]
 
 
-@pytest.mark.slow
-def test_eight_processes_with_the_same_batch_store_it_once(crowd: Crowd) -> None:
+def test_eight_processes_with_the_same_batch_store_it_once() -> None:
     names = [f"wm{number:02}" for number in range(40)]
     batch = [item(f"p{number}", names[number % 40], amount="1.25") for number in range(400)]
     batch += [refund(f"r{number}", f"p{number}", "0.25", external_userid=names[number]) for number in range(40)]
-    answers = crowd.record([[batch]] * 8)
+    answers = record_at_once([[batch]] * 8)
     assert [codes for _, _, codes in answers] == [[]] * 8
     assert sum(accepted for accepted, _, _ in answers) == 440
     assert all(accepted + duplicates == 440 for accepted, duplicates, _ in answers)
@@ -100,8 +77,7 @@ def test_eight_processes_with_the_same_batch_store_it_once(crowd: Crowd) -> None
         assert list(days_of(customer_id).values()) == [(10, D("12.50"), 0, D("0.25"), 0)]
 
 
-@pytest.mark.slow
-def test_batches_that_cross_each_other_neither_hang_nor_lose_anything(crowd: Crowd) -> None:
+def test_batches_that_cross_each_other_neither_hang_nor_lose_anything() -> None:
     names = [f"wm{number:02}" for number in range(20)]
     ids = people(*names)
     works = []
@@ -115,67 +91,66 @@ def test_batches_that_cross_each_other_neither_hang_nor_lose_anything(crowd: Cro
                 for batch in range(5)
             ]
         )
-    answers = crowd.record(works)
+    answers = record_at_once(works)
     assert Counter(code for _, _, codes in answers for code in codes) == {}
     assert sum(accepted for accepted, _, _ in answers) == 8 * 5 * 20 + 5 * 20
     for customer_id in ids:
         assert running_of(customer_id)[:5] == (40, D("400.00"), 0, D("0.00"), 5)
 
 
-@pytest.mark.slow
-def test_refunds_of_one_purchase_at_once_never_exceed_it(crowd: Crowd) -> None:
+def test_refunds_of_one_purchase_at_once_never_exceed_it() -> None:
     (wm_a,) = people("wmA")
     record(item("p1", amount="100"))
-    answers = crowd.record([[[refund(f"r{worker}-{n}", "p1", "15")] for n in range(3)] for worker in range(8)])
+    answers = record_at_once([[[refund(f"r{worker}-{n}", "p1", "15")] for n in range(3)] for worker in range(8)])
     assert sum(accepted for accepted, _, _ in answers) == 6
     assert Counter(code for _, _, codes in answers for code in codes) == {"refund_exceeds_purchase": 18}
     assert refunded(wm_a, "p1") == D("90.00")
     assert running_of(wm_a)[2:4] == (0, D("90.00"))
-    answers = crowd.record([[[refund(f"rest{worker}", "p1")]] for worker in range(8)])
+    answers = record_at_once([[[refund(f"rest{worker}", "p1")]] for worker in range(8)])
     assert sum(accepted for accepted, _, _ in answers) == 1
     assert running_of(wm_a)[2:4] == (1, D("100.00"))
 
 
-@pytest.mark.parametrize("table", ["daily_totals", "dirty_customers"])
-def test_a_process_killed_half_way_leaves_nothing(table: str, process_environ: dict[str, str]) -> None:
+@pytest.mark.parametrize("table", ["behaviour_keys", "daily_totals", "running_totals", "dirty_customers"])
+def test_a_process_killed_half_way_leaves_nothing(table: str) -> None:
     (wm_a,) = people("wmA")
     record(item("p1"))
     before = (running_of(wm_a), days_of(wm_a), dirty_of(wm_a), list(raw_of(wm_a)))
     batch = [item("p2"), item("i1", kind="interaction", occurred_at="2026-11-21T12:00:00+08:00"), refund("r1", "p1")]
     with gate("dept_100", table, "INSERT") as shut:
-        process = run(f"from tests.profiles.behaviours import record\nrecord(*{batch!r})", process_environ)
-        shut.kill(process)
+        shut.kill(Process(lambda: record(*batch)))
     assert (running_of(wm_a), days_of(wm_a), dirty_of(wm_a), list(raw_of(wm_a))) == before
     assert refunded(wm_a, "p1") is None
-    done = record(*batch)
-    assert (done.accepted, done.duplicates, done.rejected) == (3, 0, [])
+    assert outcome(record(*batch)) == (3, 0, {})
 
 
-def test_an_erasure_in_between_wins_and_nothing_is_resurrected(process_environ: dict[str, str]) -> None:
+def test_an_erasure_under_way_wins_and_nothing_is_resurrected(monkeypatch: pytest.MonkeyPatch) -> None:
     (wm_a, _) = people("wmA", "wmB")
     batch = [item("p1"), item("p1", "wmB")]
     with gate("dept_100", "customers", "DELETE") as shut:
-        eraser = run(
-            "from customers.erasure import request_erasure, run_erasure\n"
-            "run_erasure(request_erasure('wmA', actor='t').id)",
-            process_environ,
-        )
-        shut.wait_for_somebody(eraser)
+        eraser = Process(lambda: run_erasure(request_erasure("wmA", actor="test").id).state)
+        shut.wait_for(eraser)
         # The directory says erasing already. Who had read it before comes with the old address.
-        writer = run(
-            "from customers import directory\n"
-            "from tests.profiles.behaviours import outcome, record\n"
-            "real, stale = directory.addresses, [True]\n"
-            "def addresses(ids):\n"
-            f"    return {{**real(ids), 'wmA': {wm_a}}} if stale and stale.pop() else real(ids)\n"
-            "directory.addresses = addresses\n"
-            f"print(outcome(record(*{batch!r})))",
-            process_environ,
-        )
+        real, answers = directory.addresses, [directory.addresses(["wmB"]) | {"wmA": wm_a}]
+        monkeypatch.setattr(directory, "addresses", lambda ids: answers.pop() if answers else real(ids))
+        writer = Process(lambda: outcome(record(*batch)))
+        wait_for_somebody_behind_a_lock("dept_100", 2)
         shut.open()
-        eraser.communicate(timeout=30)
-        assert eraser.returncode == 0
-        out, errors = writer.communicate(timeout=30)
-    assert out.strip() in ("(1, 0, {0: 'unknown_customer'})", "(2, 0, {})"), errors
+        assert eraser.answer() == "done"
+        assert writer.answer() == (1, 0, {0: "unknown_customer"})
+    assert rows_everywhere() == {"behaviour_keys": 1, "behaviours": 1, "daily_totals": 1, "running_totals": 1}
     assert raw_of(wm_a) == {}
-    assert running_of(wm_a) is None
+
+
+def test_behaviours_on_their_way_go_with_an_erasure_that_comes_after() -> None:
+    (wm_a,) = people("wmA")
+    with gate("dept_100", "behaviours", "INSERT") as shut:
+        writer = Process(lambda: outcome(record(item("p1"))))
+        shut.wait_for(writer)
+        eraser = Process(lambda: run_erasure(request_erasure("wmA", actor="test").id).state)
+        wait_for_somebody_behind_a_lock("dept_100", 2)
+        shut.open()
+        assert writer.answer() == (1, 0, {})
+        assert eraser.answer() == "done"
+    assert set(rows_everywhere().values()) == {0}
+    assert dirty_of(wm_a) is None
