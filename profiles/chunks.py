@@ -41,7 +41,7 @@ TRIES = 8
 # the claim seems silent. The plan is a nested loop over the given rows, so that rows are locked in their order, by
 # customer_id, as other writers lock them (with a hash or a merge it would be the table's order).
 SETTINGS = """
-SELECT set_config('idle_in_transaction_session_timeout', '10s', true), set_config('lock_timeout', '5s', true),
+SELECT set_config('idle_in_transaction_session_timeout', '5s', true), set_config('lock_timeout', '5s', true),
     set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
     set_config('enable_seqscan', 'off', true), set_config('enable_material', 'off', true)
 """
@@ -52,18 +52,18 @@ GIVEN = """unnest(%(ids)s::bigint[], %(before)s::int[], %(after)s::int[], %(posi
 TIME = "TIMESTAMPTZ '2000-01-01 00:00:00+00' + g.{} * interval '1 microsecond'"
 WRITE = f"""
 WITH written AS (
-    UPDATE customers AS c SET profile = (%(names)s::text[])[g.after],
+    UPDATE customers_@ AS c SET profile = (%(names)s::text[])[g.after],
         profile_updated_at = CASE WHEN g.after <> g.before THEN now() ELSE c.profile_updated_at END,
         purchase_count = g.purchases, interaction_count = g.interactions,
         total_amount = (g.cents::numeric / 100)::numeric(16, 2),
         last_purchase_at = {TIME.format("purchased")}, last_interaction_at = {TIME.format("interacted")},
         version = c.version + 1, updated_at = now()
     FROM {GIVEN}
-    WHERE c.customer_id = g.customer_id AND c.bucket = %(bucket)s
+    WHERE c.customer_id = g.customer_id
     RETURNING c.customer_id, c.external_userid, c.total_amount, g.before, g.after, g.position, g.purchases,
         g.interactions, g.numbers
 ), history AS (
-    INSERT INTO profile_history (customer_id, bucket, run_id, as_of, at, from_profile, to_profile, rule_version,
+    INSERT INTO profile_history_@ (customer_id, bucket, run_id, as_of, at, from_profile, to_profile, rule_version,
         rule_position, purchase_count, interaction_count, total_amount, numbers)
     SELECT customer_id, %(bucket)s, %(run_id)s, %(as_of)s, now(), (%(names)s::text[])[before],
         (%(names)s::text[])[after], %(version)s, position, purchases, interactions, total_amount, numbers::jsonb
@@ -72,20 +72,20 @@ WITH written AS (
 SELECT external_userid, before, after FROM written
 """  # noqa: S608 - made of constants
 SET_REVIEWS = """
-INSERT INTO profile_reviews AS v (customer_id, bucket, review_on)
+INSERT INTO profile_reviews_@ AS v (customer_id, bucket, review_on)
 SELECT c.customer_id, c.bucket, DATE '2000-01-01' + g.day
 FROM unnest(%(ids)s::bigint[], %(days)s::int[]) AS g (customer_id, day)
-JOIN customers c ON c.customer_id = g.customer_id AND c.bucket = %(bucket)s
+JOIN customers_@ c ON c.customer_id = g.customer_id
 FOR KEY SHARE OF c
 ON CONFLICT (customer_id, bucket) DO UPDATE SET review_on = excluded.review_on
 """
 DROP_REVIEWS = """
-DELETE FROM profile_reviews AS v USING unnest(%(ids)s::bigint[]) AS g (customer_id)
-WHERE v.customer_id = g.customer_id AND v.bucket = %(bucket)s
+DELETE FROM profile_reviews_@ AS v USING unnest(%(ids)s::bigint[]) AS g (customer_id)
+WHERE v.customer_id = g.customer_id
 """
 CLEAR_MARKS = """
-DELETE FROM dirty_customers AS d USING unnest(%(ids)s::bigint[], %(marks)s::bigint[]) AS g (customer_id, mark)
-WHERE d.customer_id = g.customer_id AND d.bucket = %(bucket)s AND d.mark = g.mark
+DELETE FROM dirty_customers_@ AS d USING unnest(%(ids)s::bigint[], %(marks)s::bigint[]) AS g (customer_id, mark)
+WHERE d.customer_id = g.customer_id AND d.mark = g.mark
 """
 COUNT = """
 INSERT INTO profile_counts AS c (bucket, profile, customers)
@@ -138,7 +138,7 @@ class Writer:
         cleared = rows[judged.is_cleared[rows]]
         if len(cleared):
             marks = columns.array(judged.block.column["mark"][cleared])
-            cursor.execute(CLEAR_MARKS, {**self._ids(judged, cleared), "marks": marks})
+            cursor.execute(self._on_leaves(CLEAR_MARKS), {**self._ids(judged, cleared), "marks": marks})
         self._get_on(judged, last)
         claims.advance(cursor, self.claim)
         drop_cached(self.claim.home, names)
@@ -152,6 +152,9 @@ class Writer:
         self.claim.classes.update(judged.classes(span))
         self.claim.position = last
 
+    def _on_leaves(self, sql: str) -> str:
+        return columns.on_leaves(sql, self.claim.bucket)
+
     def _ids(self, judged: Judged, rows: "Column") -> dict[str, Any]:
         return {"bucket": self.claim.bucket, "ids": columns.array(judged.block.column["customer_id"][rows])}
 
@@ -164,7 +167,7 @@ class Writer:
             for place, text in zip(moves.nonzero()[0].tolist(), texts, strict=True):
                 numbers[place] = text
         cursor.execute(
-            WRITE,
+            self._on_leaves(WRITE),
             {
                 **self._ids(judged, rows),
                 "names": judged.block.names,
@@ -215,9 +218,9 @@ class Writer:
         if (~never).any():
             kept = rows[~never]
             days = columns.array(judged.review_on[kept])
-            cursor.execute(SET_REVIEWS, {**self._ids(judged, kept), "days": days})
+            cursor.execute(self._on_leaves(SET_REVIEWS), {**self._ids(judged, kept), "days": days})
         if never.any():
-            cursor.execute(DROP_REVIEWS, self._ids(judged, rows[never]))
+            cursor.execute(self._on_leaves(DROP_REVIEWS), self._ids(judged, rows[never]))
 
     def _show_life(self) -> None:
         with sharding.atomic_home(self.claim.home), sharding.cursor(self.claim.home) as cursor:

@@ -23,9 +23,10 @@ from django.db import OperationalError
 from scrm import sharding
 from scrm.sharding.ids import BUCKETS
 
-# The keeper looks every ten seconds: a worker that was killed is replaced within a minute.
+# The keeper looks every ten seconds: what a killed worker had begun, and what it had only been told of, is taken up
+# within a minute.
 SILENT_SECONDS = 40
-OFFER_AGAIN_SECONDS = 60
+OFFER_AGAIN_SECONDS = 30
 MAX_ATTEMPTS = 5
 RETRY_SECONDS = (0, 5, 20, 60, 180, 600)
 ERROR_LENGTH = 2000

@@ -176,7 +176,6 @@ def work(run_id: int, home: int, bucket: int, *, on_progress: Callable[[], objec
         claim = claims.take(run_id, home, bucket)
         if claim is None:
             return False
-        log.info("claim_taken", position=claim.position)
         try:
             buckets.classify(claim, run.as_of, rule_set, full=run.full, on_progress=on_progress)
         except (ClaimLostError, sharding.HomeUnavailableError):
@@ -198,7 +197,8 @@ def work(run_id: int, home: int, bucket: int, *, on_progress: Callable[[], objec
         log.warning("claim_left", reason=str(error))
         return False
     log.info("claim_done", mode=claim.mode, judged=claim.judged, changed=claim.changed, updated=claim.updated)
-    finish(run)
+    if all(view.is_over for view in claims.views(run_id, home)):
+        finish(run)
     return True
 
 

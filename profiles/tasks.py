@@ -15,6 +15,8 @@ from profiles.models import ProfileRun
 
 logger = structlog.get_logger(__name__)
 
+MESSAGE_SECONDS = 120
+
 
 @shared_task(name="profiles.nightly")
 def nightly() -> None:
@@ -41,7 +43,8 @@ def wake(run: ProfileRun, claims: Iterable[tuple[int, int]]) -> int:
     sent = 0
     for home, bucket in claims:
         try:
-            work_claim.apply_async((run.pk, home, bucket), retry=False)
+            # Without workers messages must not pile up: a claim that is still free by then has been offered again.
+            work_claim.apply_async((run.pk, home, bucket), retry=False, expires=MESSAGE_SECONDS)
         except BrokerError as error:
             logger.warning("workers_not_woken", run=run.pk, reason=str(error))
             break

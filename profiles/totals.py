@@ -46,10 +46,10 @@ SELECT c.customer_id,
     COALESCE(((r.purchase_amount - r.refund_amount) * 100)::bigint, 0),
     COALESCE(r.last_purchase_at, '-infinity'), COALESCE(r.last_interaction_at, '-infinity'),
     COALESCE(r.refund_count, 0), COALESCE(r.first_day, '-infinity'), COALESCE(r.last_day, '-infinity')
-FROM customers c
-LEFT JOIN running_totals r ON r.customer_id = c.customer_id AND {r}
-LEFT JOIN dirty_customers d ON d.customer_id = c.customer_id AND {d}
-LEFT JOIN profile_reviews v ON v.customer_id = c.customer_id AND {v}
+FROM customers_@ c
+LEFT JOIN running_totals_@ r ON r.customer_id = c.customer_id AND {r}
+LEFT JOIN dirty_customers_@ d ON d.customer_id = c.customer_id AND {d}
+LEFT JOIN profile_reviews_@ v ON v.customer_id = c.customer_id AND {v}
 WHERE {c}
 ORDER BY c.customer_id
 """
@@ -75,25 +75,24 @@ SUMS = {
 }
 ALL_DAYS = (*FIGURES, "refund_count", "first_day")
 TAGS = """
-SELECT t.customer_id, array_position(%(tags)s::text[], t.tag_id) FROM customer_tags t
+SELECT t.customer_id, array_position(%(tags)s::text[], t.tag_id) FROM customer_tags_@ t
 WHERE {t} AND t.tag_id = ANY(%(tags)s)
 UNION ALL
-SELECT f.customer_id, array_position(%(tags)s::text[], tag) FROM follows f, unnest(f.tag_ids) AS tag
+SELECT f.customer_id, array_position(%(tags)s::text[], tag) FROM follows_@ f, unnest(f.tag_ids) AS tag
 WHERE {f} AND f.lost_at IS NULL AND tag = ANY(%(tags)s)
 """
-FOLLOWS = "SELECT f.customer_id, count(*) FROM follows f WHERE {f} AND f.lost_at IS NULL GROUP BY f.customer_id"
+FOLLOWS = "SELECT f.customer_id, count(*) FROM follows_@ f WHERE {f} AND f.lost_at IS NULL GROUP BY f.customer_id"
 # A block's end by number of customers, whatever gaps there are between their ids.
 EVERYBODY = """
 SELECT max(customer_id) FROM (
-    SELECT customer_id FROM customers WHERE bucket = %(bucket)s AND customer_id > %(after)s
+    SELECT customer_id FROM customers_@ WHERE customer_id > %(after)s
     ORDER BY customer_id LIMIT %(size)s
 ) AS block
 """
 DUE = """
-SELECT customer_id FROM dirty_customers WHERE bucket = %(bucket)s AND customer_id > %(after)s
+SELECT customer_id FROM dirty_customers_@ WHERE customer_id > %(after)s
 UNION
-SELECT customer_id FROM profile_reviews
-WHERE bucket = %(bucket)s AND review_on <= %(as_of)s AND customer_id > %(after)s
+SELECT customer_id FROM profile_reviews_@ WHERE review_on <= %(as_of)s AND customer_id > %(after)s
 """
 
 
@@ -101,20 +100,19 @@ WHERE bucket = %(bucket)s AND review_on <= %(as_of)s AND customer_id > %(after)s
 class Picked:
     """Some customers of a bucket: all with after < customer_id <= last, or only those of ids (ascending)."""
 
-    bucket: int
     after: int
     last: int
     ids: "Sequence[int] | Column | None" = None
 
     def where(self, table: str) -> str:
-        """Return the condition that picks them in a table of that alias; each is planned against one partition."""
-        within = f"{table}.bucket = %(bucket)s AND {table}.customer_id > %(after)s AND {table}.customer_id <= %(last)s"
+        """Return the condition that picks them in a table of that alias."""
+        within = f"{table}.customer_id > %(after)s AND {table}.customer_id <= %(last)s"
         return within if self.ids is None else f"{within} AND {table}.customer_id = ANY(%(ids)s::bigint[])"
 
     @property
     def params(self) -> dict[str, Any]:
         listed = {} if self.ids is None else {"ids": columns.array(self.ids)}
-        return {"bucket": self.bucket, "after": self.after, "last": self.last, **listed}
+        return {"after": self.after, "last": self.last, **listed}
 
 
 @dataclass
@@ -152,10 +150,10 @@ class Reader:
 
     def count(self) -> int:
         """Return how many customers there are to read now."""
-        picked = DUE if self.only_due else "SELECT 1 FROM customers WHERE bucket = %(bucket)s"
+        picked = DUE if self.only_due else "SELECT 1 FROM customers_@"
         asked = f"SELECT count(*) FROM ({picked}) AS picked"  # noqa: S608
         with sharding.cursor(self.home) as cursor:
-            cursor.execute(asked, {"bucket": self.bucket, "after": 0, "as_of": self.as_of})
+            cursor.execute(self._on_leaves(asked), {"after": 0, "as_of": self.as_of})
             return int(cursor.fetchone()[0])
 
     def read(self, after: int, size: int = BLOCK_SIZE) -> Block | None:
@@ -168,34 +166,37 @@ class Reader:
         self._add_facts(picked, block)
         return block
 
+    def _on_leaves(self, sql: str) -> str:
+        return columns.on_leaves(sql, self.bucket)
+
     def _pick(self, after: int, size: int) -> Picked | None:
-        keys = {"bucket": self.bucket, "after": after, "as_of": self.as_of, "size": size}
+        keys = {"after": after, "as_of": self.as_of, "size": size}
         with sharding.cursor(self.home) as cursor:
             if not self.only_due:
-                cursor.execute(EVERYBODY, keys)
+                cursor.execute(self._on_leaves(EVERYBODY), keys)
                 last = cursor.fetchone()[0]
-                return None if last is None else Picked(self.bucket, after, last)
-            cursor.execute(f"{DUE} ORDER BY customer_id LIMIT %(size)s", keys)
+                return None if last is None else Picked(after, last)
+            cursor.execute(self._on_leaves(f"{DUE} ORDER BY customer_id LIMIT %(size)s"), keys)
             ids = [customer_id for (customer_id,) in cursor.fetchall()]
-            return Picked(self.bucket, after, ids[-1], ids) if ids else None
+            return Picked(after, ids[-1], ids) if ids else None
 
     def _read_base(self, picked: Picked) -> Block:
         select = BASE.format(**{table: picked.where(table) for table in "crdv"})
         for _ in range(2):
-            found = columns.read(self.home, select, picked.params | {"names": self.names}, BASE_LAYOUT)
+            found = columns.read(self.home, self._on_leaves(select), picked.params | {"names": self.names}, BASE_LAYOUT)
             unknown = found["customer_id"][found["profile"] < 0]
             if not len(unknown):
                 break
             # A class that no rule gives any more, of which no count was kept: rare, so asked for only then.
             self._learn_names(
-                "SELECT DISTINCT profile FROM customers WHERE bucket = %s AND customer_id = ANY(%s::bigint[])",
-                [self.bucket, columns.array(unknown)],
+                "SELECT DISTINCT profile FROM customers_@ WHERE customer_id = ANY(%s::bigint[])",
+                [columns.array(unknown)],
             )
         return Block(picked.last, self.names, found)
 
     def _learn_names(self, asked: str, params: list[Any]) -> None:
         with sharding.cursor(self.home) as cursor:
-            cursor.execute(asked, params)
+            cursor.execute(self._on_leaves(asked), params)
             self.names = list(
                 dict.fromkeys([*self.names, *(name for (name,) in cursor.fetchall() if name is not None)])
             )
@@ -209,7 +210,7 @@ class Reader:
             return
         ids = block.column["customer_id"]
         if len(ahead) < len(ids) / 2:
-            picked = Picked(self.bucket, picked.after, picked.last, ids[ahead])
+            picked = Picked(picked.after, picked.last, ids[ahead])
         spans = {figure: ("", figure) for figure in ALL_DAYS}
         sums = self._sum_days(picked, spans, None)
         rows = np.searchsorted(sums["customer_id"], ids[ahead])
@@ -227,10 +228,12 @@ class Reader:
         expressions = [SUMS[figure][0].format(f=clause) for clause, figure in wanted.values()]
         layout = {"customer_id": "bigint"} | {name: SUMS[figure][1] for name, (_, figure) in wanted.items()}
         select = (
-            f"SELECT t.customer_id, {', '.join(expressions)} FROM daily_totals t WHERE {picked.where('t')} "  # noqa: S608
+            f"SELECT t.customer_id, {', '.join(expressions)} FROM daily_totals_@ t WHERE {picked.where('t')} "  # noqa: S608
             f"AND t.day < %(as_of)s {'AND t.day >= %(since)s' if since else ''} GROUP BY t.customer_id ORDER BY 1"
         )
-        return columns.read(self.home, select, picked.params | {"as_of": self.as_of, "since": since}, layout)
+        return columns.read(
+            self.home, self._on_leaves(select), picked.params | {"as_of": self.as_of, "since": since}, layout
+        )
 
     def _add_facts(self, picked: Picked, block: Block) -> None:
         column, facts = block.column, block.facts
@@ -246,9 +249,8 @@ class Reader:
         if self.tags:
             self._add_tags(picked, block)
         if "follow_count" in self.needed:
-            found = columns.read(
-                self.home, FOLLOWS.format(f=picked.where("f")), picked.params, {"customer_id": "bigint", "n": "bigint"}
-            )
+            select = self._on_leaves(FOLLOWS.format(f=picked.where("f")))
+            found = columns.read(self.home, select, picked.params, {"customer_id": "bigint", "n": "bigint"})
             facts["follow_count"] = _spread(block, found["customer_id"], found["n"], 0)
 
     def _add_windows(self, picked: Picked, block: Block) -> None:
@@ -270,7 +272,10 @@ class Reader:
 
         select = TAGS.format(t=picked.where("t"), f=picked.where("f"))
         found = columns.read(
-            self.home, select, picked.params | {"tags": self.tags}, {"customer_id": "bigint", "tag": "int"}
+            self.home,
+            self._on_leaves(select),
+            picked.params | {"tags": self.tags},
+            {"customer_id": "bigint", "tag": "int"},
         )
         for place, tag in enumerate(self.tags, start=1):
             ids = found["customer_id"][found["tag"] == place]
