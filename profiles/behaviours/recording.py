@@ -73,6 +73,8 @@ def record_behaviours(
     """
     if not is_external_userid(source):  # the same kind of text
         raise ValueError("A source is a text of 1 to 64 characters without control characters.")
+    if len(items) > directory.MAX_BATCH:
+        raise ValueError(f"At most {directory.MAX_BATCH} behaviours a call.")
     done = Recorded()
     bounds = Bounds(midnight(EARLIEST_DAY), end_of_tomorrow(now), frozenset(channel_names()), assume_zone)
     waiting: list[Contents] = []

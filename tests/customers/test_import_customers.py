@@ -61,7 +61,8 @@ def test_every_column(tmp_path: Path, library: None) -> None:
         tmp_path / "people.csv",
         "external_userid,name,avatar,type,gender,unionid,corp_name,position,"
         "mobile,attributes,attr:level,attr:店,tags,home",
-        'wmA,王小明,https://x/1,2,男,ou1,某公司,经理,+86 138-1234,"{""n"": 3, ""level"": ""x""}",金,一店,et1|金| et2,101',
+        "wmA,王小明,https://x/1,2,男,ou1,某公司,经理,"
+        '+86 138-1234,"{""n"": 3, ""level"": ""x""}",金,一店,et1|金| et2,101',
         "wmB,,,,,,,,,,,,,",
     )
     run(path)

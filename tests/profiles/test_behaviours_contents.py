@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -268,3 +269,9 @@ def test_channels_of_the_company(settings: Any) -> None:
     for wrong in ("Hot", "热线", "", "a" * 33, "1a", "=x"):
         with pytest.raises(ValueError, match="BEHAVIOUR_CHANNELS"):
             read_channels([wrong])
+
+
+def test_every_code_is_explained() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "import.md").read_text()
+    assert [code for code in REASONS if f"`{code}`" not in page] == []
+    assert [channel for channel in CHANNELS if channel not in page] == []
