@@ -113,7 +113,7 @@ class ReadThrough:
         try:
             value = self.client.call("GET", value_key)
         except CacheRefusedError:
-            value = None  # something that is no string lies there: the script clears it away
+            value = None  # what lies there is no string: the script says what to do
         except CacheUnreachableError:
             return self._bypass(key)
         return self._read_cold(key, value_key) if value is None else self._found(value)

@@ -4,16 +4,11 @@ from scrm.cache.client import Script
 
 # KEYS value, guard; ARGV token, lease. Returns the value, or 1: leased to this token, or 0: leased to another.
 # One step, because a reader that missed just before a fill would else take the lease just after it and load again.
-# Whatever is no string at the value's key, or a guard that never expires, is nobody's of ours and would bar the key for
-# good: it goes.
+# What is no string at the value's key is overwritten in the end. A guard that never expires is none of ours and would
+# bar the key for good: it is taken.
 FIND_OR_LEASE = Script("""
 local value = redis.pcall('GET', KEYS[1])
-if type(value) == 'table' then
-    if string.sub(value.err, 1, 9) ~= 'WRONGTYPE' then return value end
-    redis.call('DEL', KEYS[1])
-elseif value then
-    return value
-end
+if value and not (type(value) == 'table' and string.sub(value.err, 1, 9) == 'WRONGTYPE') then return value end
 if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end
 if redis.call('PTTL', KEYS[2]) ~= -1 then return 0 end
 redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])

@@ -172,6 +172,14 @@ def test_read_only_replica(client: CacheClient, rt: ReadThrough, source: Source)
     assert rt.get("a") == Read(b"1", "miss")
 
 
+def test_an_answer_in_the_negative_is_an_answer(client: CacheClient) -> None:
+    client.breaker.trip("TimeoutError")
+    after_the_breaker_closes(client)
+    with pytest.raises(CacheRefusedError):
+        client.call("NONSENSE")
+    assert not client.breaker.is_open
+
+
 def test_full_server_that_makes_no_room(client: CacheClient, rt: ReadThrough, source: Source) -> None:
     source.values["a"] = b"1"
     client.redis.config_set("maxmemory-policy", "noeviction")

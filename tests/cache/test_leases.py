@@ -126,6 +126,34 @@ def test_who_waited_long_enough_reads_without_filling(
     assert redis_client.get("guard:thing:a") == b"another"
 
 
+def test_who_waited_in_vain_for_its_turn_looks_once_more_before_it_loads(client: CacheClient, source: Source) -> None:
+    rt, other = reader(client, source, wait_seconds=0.2), reader(client, source)
+    source.values["a"] = b"1"
+    with ThreadPoolExecutor(1) as pool, rt._turns.take(b"thing:a", deadline=time.monotonic() + 1):
+        waiting = pool.submit(rt.get, "a")
+        time.sleep(0.05)
+        assert other.get("a") == Read(b"1", "miss")
+        assert waiting.result(5) == Read(b"1", "hit")
+    assert source.asked == ["a"]
+
+
+def test_one_thread_of_a_process_asks_for_the_lease_on_behalf_of_all(
+    client: CacheClient, source: Source, redis_client: redis.Redis
+) -> None:
+    rt = reader(client, source)
+    rt.get("b")  # the server knows the scripts
+    redis_client.config_resetstat()
+    source.values["a"], source.meanwhile = b"1", (gate := Gate())
+    with ThreadPoolExecutor(30) as pool:
+        reads = [pool.submit(rt.get, "a") for _ in range(30)]
+        assert gate.reached.wait(5)
+        time.sleep(0.1)
+        gate.opened.set()
+        assert sorted(read.result(5).source for read in reads) == ["hit"] * 29 + ["miss"]
+    assert redis_client.info("commandstats")["cmdstat_evalsha"]["calls"] == 2  # lease and fill
+    assert redis_client.info("commandstats")["cmdstat_set"]["calls"] == 2
+
+
 def test_waiting_in_one_process_shares_the_waiting_not_the_value(rt: ReadThrough, source: Source) -> None:
     """A read that begins after an answered write must not get what a read before it loaded."""
     source.values["a"], source.meanwhile = b"1", (gate := Gate())
@@ -231,7 +259,7 @@ class History:
 
 
 @given(steps=st.lists(READS | st.sampled_from(["lock", "commit"]), min_size=1, max_size=5))
-@hypothesis_settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_order_of_readers_writers_and_losses_shows_an_old_value(client: CacheClient, steps: list) -> None:
     client.redis.flushdb()
     history = History(client)
