@@ -9,7 +9,9 @@ class CustomersConfig(AppConfig):
 
     def ready(self) -> None:
         # Only now there are models.
+        from customers import chores
         from customers.register import directory_figures
         from scrm.sharding.inspection import add_directory
 
         add_directory(directory_figures)
+        chores.register()

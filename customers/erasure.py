@@ -164,6 +164,17 @@ def _tick(erasure: Erasure, name: str, rows: dict[str, int]) -> None:
 
 
 def run_waiting() -> int:
-    """Go on with every erasure that is not done. Returns how many were finished. For the keeper."""
+    """Go on with every erasure that is not done; one that fails keeps no other waiting. Returns how many were finished.
+
+    For the keeper.
+    """
     waiting = Erasure.objects.filter(state=Erasure.State.RUNNING).order_by("requested_at").values_list("id", flat=True)
-    return sum(run_erasure(erasure_id).state == Erasure.State.DONE for erasure_id in waiting)
+    return sum(_try_to_run(erasure_id) for erasure_id in list(waiting))
+
+
+def _try_to_run(erasure_id: uuid.UUID) -> bool:
+    try:
+        return run_erasure(erasure_id).state == Erasure.State.DONE
+    except Exception:
+        logger.exception("erasure_failed", erasure=str(erasure_id))
+        return False

@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 
 import orjson
 from django.conf import settings
+from django.db.models import Q
 
 from customers.identity import is_external_userid, mask_mobile
 from customers.models import CustomerAlias, DirectoryEntry
@@ -151,3 +152,13 @@ def resolve_alias(customer_id: int) -> int:
     """
     moved_to = CustomerAlias.objects.filter(old_customer_id=customer_id).values_list("customer_id", flat=True).first()
     return moved_to or customer_id
+
+
+def find_external_userid(customer_id: int) -> str | None:
+    """Return whose address a customer_id is, or was before a move. Database: one query on the control database."""
+    moved = CustomerAlias.objects.filter(old_customer_id=customer_id).values("customer_id")
+    return (
+        DirectoryEntry.objects.filter(Q(customer_id=customer_id) | Q(customer_id__in=moved))
+        .values_list("external_userid", flat=True)
+        .first()
+    )

@@ -15,6 +15,8 @@ HIDDEN = {"own_tag_ids", "tag_ids", "synced_at"}
 def present(customer: Mapping[str, Any], scope: Scope) -> dict[str, Any]:
     """Return the API's form of a customer in scope: `tags` is the union of visible live follows' and our own.
 
+    own_tags are the ids of those that are ours: what a writer may send back as tags.
+
     Database: none, but for the tag library (held per process).
     """
     follows = customer["follows"]
@@ -26,5 +28,6 @@ def present(customer: Mapping[str, Any], scope: Scope) -> dict[str, Any]:
         {**{name: value for name, value in follow.items() if name != "tag_ids"}, "tags": named(follow["tag_ids"])}
         for follow in follows
     ]
+    shown["own_tags"] = customer["own_tag_ids"]
     shown["tags"] = named(sorted(tag_ids))
     return shown

@@ -34,7 +34,8 @@ class CustomerData:
     """What is to be written of one customer. A field that is not in `fields`, or None below, stays as it is.
 
     home: where to create, if there is nobody yet; else chosen (see directory.choose_home).
-    follows: all of them, replacing those there are. tag_ids: our own tags, replacing those there are.
+    follows: all of them, replacing those there are; of those, only the ones of staff in follows_within, if given.
+    tag_ids: our own tags, replacing those there are.
     merge_attributes: put the given attributes over the stored ones, None deleting one, instead of replacing them.
     by_wecom: the data is WeCom's: it may change WeCom's fields and stamps the customer as synced.
     respect_tombstone: do not create somebody who was erased, unless followed_at is after the erasure.
@@ -45,6 +46,7 @@ class CustomerData:
     fields: Mapping[str, Any] = field(default_factory=dict)
     home: int | None = None
     follows: tuple[FollowData, ...] | None = None
+    follows_within: frozenset[str] | None = None
     tag_ids: tuple[str, ...] | None = None
     merge_attributes: bool = False
     by_wecom: bool = False

@@ -155,7 +155,7 @@ def update_customers(home: int, items: Mapping[int, CustomerData], *, now: datet
         written.missing = set(ids) - set(stored)
         with_follows = [i for i in stored if items[i].follows is not None]
         with_tags = [i for i in stored if items[i].tag_ids is not None]
-        follows = _stored_follows(alias, with_follows)
+        follows = _within(items, _stored_follows(alias, with_follows))
         tags = _stored_tags(alias, with_tags)
         rows: list[dict[str, Any]] = []
         inputs_changed: set[int] = set()
@@ -244,6 +244,20 @@ def _stored_follows(alias: str, ids: list[int]) -> dict[int, dict[str, dict[str,
         ):  # fmt: skip
             found.setdefault(row.pop("customer_id"), {})[row["userid"]] = row
     return found
+
+
+def _within(
+    items: Mapping[int, CustomerData], follows: Mapping[int, Mapping[str, dict[str, Any]]]
+) -> dict[int, dict[str, dict[str, Any]]]:
+    """Leave out the follows that a writer may neither see nor replace."""
+    return {
+        customer_id: {
+            userid: row
+            for userid, row in by_staff.items()
+            if items[customer_id].follows_within is None or userid in (items[customer_id].follows_within or ())
+        }
+        for customer_id, by_staff in follows.items()
+    }
 
 
 def _stored_tags(alias: str, ids: list[int]) -> dict[int, set[str]]:

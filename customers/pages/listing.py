@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.contrib import messages
-from django.http import HttpRequest, QueryDict, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponseRedirect, QueryDict, StreamingHttpResponse
 from django.http.response import HttpResponseBase
-from django.shortcuts import redirect
 from django.utils import timezone
 
 from customers.access import Scope
@@ -46,7 +45,7 @@ def list_page(request: HttpRequest) -> HttpResponseBase:
         try:
             position = positions.decode(request.GET.get("cursor", ""))
         except ValueError:
-            return redirect(f"?{_query(request.GET, cursor='', trail='')}")
+            return HttpResponseRedirect(f"?{_query(request.GET, cursor='', trail='')}")
         page = list_customers(form.filters(), scope=scope, position=position, limit=PAGE_SIZE)
     return render_page(
         request,
@@ -121,7 +120,7 @@ def export_file(request: HttpRequest) -> HttpResponseBase:
     form = FilterForm(request.GET)
     back = f"../?{_query(request.GET, cursor='', trail='')}"
     if not form.is_valid():
-        return redirect(back)
+        return HttpResponseRedirect(back)
     filters, scope, actor = form.filters(), scope_of_user(request.user), actor_of(request)
     first = list_customers(filters, scope=scope, limit=EXPORT_STEP)
     reachable = sharding.fan_out(lambda home: sharding.cursor(home).close())
@@ -129,7 +128,7 @@ def export_file(request: HttpRequest) -> HttpResponseBase:
     if down and filters.home in (None, *down):
         names = "、".join(f"dept_{home}" for home in down)
         messages.error(request, f"没有导出：归属库 {names} 暂时无法连接，文件会不完整。请稍后再试。")
-        return redirect(back)
+        return HttpResponseRedirect(back)
     record(actor, "export_customers", detail={"filters": form.in_words()})
     response = StreamingHttpResponse(_lines(filters, scope, first, actor), content_type="text/csv; charset=utf-8")
     stamp = timezone.localtime().strftime("%Y%m%d-%H%M")

@@ -27,7 +27,7 @@ class Endpoint(APIView):
     required_scopes: ClassVar[dict[str, str]] = {}
     max_body_bytes = 256 * 1024
 
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         # What is wrong is told to programmers, in one language; codes are what programs go by.
         with translation.override("en"):
             return super().dispatch(request, *args, **kwargs)

@@ -18,9 +18,9 @@ UNPRINTABLE_BUT_BREAKS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 class StrictSerializer(serializers.Serializer):
-    """Refuses fields that it does not have; those in `read_only` are named as such."""
+    """Refuses fields that it does not have; those in `kept_by_system` are named as such."""
 
-    read_only: tuple[str, ...] = ()
+    kept_by_system: tuple[str, ...] = ()
 
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, Mapping):
@@ -30,7 +30,7 @@ class StrictSerializer(serializers.Serializer):
         return super().to_internal_value(data)
 
     def _why(self, name: str) -> tuple[str, str]:
-        if name in self.read_only:
+        if name in self.kept_by_system:
             return f"{name} is kept by the system: leave it out.", "read_only"
         return f"There is no field {name[:80]}; there are {', '.join(self.fields)}.", "unknown"
 
