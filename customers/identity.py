@@ -25,6 +25,8 @@ def is_external_userid(value: object) -> bool:
     """
     if not isinstance(value, str) or not 1 <= len(value) <= EXTERNAL_USERID_LENGTH or value != value.strip():
         return False
+    if value.isascii():
+        return value.isprintable()  # the same, much faster: batches ask this of a thousand ids
     return not any(unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in value)
 
 
