@@ -63,7 +63,7 @@ def _people() -> list[str]:
 def _in_process(results: Results, person: str) -> None:
     """Alternate rounds of both, so that a slow moment of the machine meets both."""
     CACHE.get(person)
-    client = CACHE.client._client if hasattr(CACHE.client, "_client") else CACHE.client  # the bare redis-py client
+    client = CACHE.client.redis  # the bare redis-py client
     key = CACHE.value_key(person)
     bare, ours = [], []
     for _round in range(15):
