@@ -39,13 +39,14 @@ UP = Gauge("scrm_server_up", "1 if the server answered the last /readyz.", ["ser
 class Probe:
     """One question to one server, in a thread of its own. Answers with a warning, or None."""
 
+    name: str
     ask: Callable[[], str | None]
     is_up: bool = False
     warning: str | None = None
     thread: threading.Thread | None = field(default=None, repr=False)
 
-    def start(self, name: str) -> None:
-        self.thread = threading.Thread(target=self._run, name=f"readyz-{name}", daemon=True)
+    def start(self) -> None:
+        self.thread = threading.Thread(target=self._run, name=f"readyz-{self.name}", daemon=True)
         self.thread.start()
 
     def _run(self) -> None:
@@ -53,7 +54,7 @@ class Probe:
             self.warning = self.ask()
             self.is_up = True
         except (DatabaseError, HomeUnavailableError, redis.RedisError, OSError) as error:
-            logger.info("not_ready", reason=type(error).__name__)
+            logger.info("server_does_not_answer", server=self.name, reason=type(error).__name__)
 
 
 _hanging: dict[str, threading.Thread] = {}
@@ -90,12 +91,12 @@ def metrics(request: HttpRequest) -> HttpResponse:
 
 def ask_all() -> dict[str, Probe]:
     """Ask every server at the same time. Returns {name: probe}, within WAIT_SECONDS."""
-    probes = {name: Probe(ask) for name, ask in _questions().items()}
+    probes = {name: Probe(name, ask) for name, ask in _questions().items()}
     with _lock:
         # A server that froze in the middle of an answer holds a thread: one, not one more for each /readyz.
         for name, probe in probes.items():
             if name not in _hanging or not _hanging[name].is_alive():
-                probe.start(name)
+                probe.start()
     deadline = time.monotonic() + WAIT_SECONDS
     for name, probe in probes.items():
         if probe.thread is not None:

@@ -46,7 +46,8 @@ def _database(url: str, name: str, **more: object) -> dict[str, object]:
     }
 
 
-DATABASES = {"default": _database(DATABASE_URL, "DATABASE_URL")} | {
+# Both engines count queries for /metrics.
+DATABASES = {"default": _database(DATABASE_URL, "DATABASE_URL", ENGINE="django_prometheus.db.backends.postgresql")} | {
     f"dept_{home}": _database(url, "DEPARTMENT_DATABASES", ENGINE="scrm.sharding.backend", SHARD_GROUP="departments")
     for home, url in DEPARTMENT_URLS.items()
 }

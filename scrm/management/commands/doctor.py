@@ -26,6 +26,10 @@ class Command(BaseCommand):
                 console.print(f"{word} {subject}: {escape(finding.trouble)}", soft_wrap=True)
                 if finding.remedy:
                     console.print(f"         {escape(finding.remedy)}", soft_wrap=True)
-        console.print(f"\n{problems} problems, {remarks} remarks.")
+        console.print(f"\n{_count(problems, 'problem')}, {_count(remarks, 'remark')}.")
         if problems:
             sys.exit(1)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
