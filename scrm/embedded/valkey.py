@@ -30,7 +30,7 @@ def broker(place: Place, *, port: int = 0) -> Server:
 
 def url(port: int, secret: str, database: int = 0) -> str:
     """Return the URL of one of its numbered databases."""
-    return f"redis://:{secret}@{HOST}:{port}/{database}"
+    return f"redis://default:{secret}@{HOST}:{port}/{database}"
 
 
 def _server(place: Place, name: str, settings: dict[str, str], port: int) -> Server:

@@ -39,6 +39,9 @@ class Command(BaseCommand):
         if not settings.DEBUG:
             raise CommandError("The demo is for machines of one's own: it does not run with DEBUG off.")
         LOCAL.mkdir(parents=True, exist_ok=True)
+        # Both, because a shell that starts us in the background has SIGINT ignored.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _interrupt)
         with (LOCAL / "demo.lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -81,7 +84,6 @@ class Command(BaseCommand):
         port = free_port(preferred_port)
         base_url = f"http://127.0.0.1:{port}"
         processes = Processes(LOCAL / "logs", {**os.environ, "DEBUG": "1", "PORT": str(port)})
-        signal.signal(signal.SIGTERM, _interrupt)
         try:
             for name, command in commands(port).items():
                 processes.start(name, command)
@@ -111,11 +113,14 @@ class Command(BaseCommand):
         )
         base_url = values["BASE_URL"]
         console.print(f"\n[bold green]SCRM 已就绪[/]  (Ctrl-C 停止；日志在 {LOCAL / 'logs'})\n")
-        console.print(f"  管理后台   {base_url}/admin/    用户名 admin    密码 {values['ADMIN_PASSWORD']}")
-        console.print(f"  API 文档   {base_url}/api/v1/docs/")
-        console.print(f"  API 密钥   {values['API_KEY']}")
-        console.print(f"  环境变量   {LOCAL / 'demo.env'}\n")
-        for line in serving.curl_lines(base_url, values["API_KEY"], somebody):
+        for line in (
+            f"  管理后台   {base_url}/admin/    用户名 admin    密码 {values['ADMIN_PASSWORD']}",
+            f"  API 文档   {base_url}/api/v1/docs/",
+            f"  API 密钥   {values['API_KEY']}",
+            f"  环境变量   {LOCAL / 'demo.env'}\n",
+            *serving.curl_lines(base_url, values["API_KEY"], somebody),
+        ):
+            # Whole lines, so that what is copied works.
             console.print(line, soft_wrap=True, markup=False)
         sys.stdout.flush()
 
