@@ -85,9 +85,12 @@ class Command(BaseCommand):
         base_url = f"http://127.0.0.1:{port}"
         processes = Processes(LOCAL / "logs", {**os.environ, "DEBUG": "1", "PORT": str(port)})
         try:
-            for name, command in commands(port).items():
-                processes.start(name, command)
+            # The web process first: the others would only make it wait for a processor.
+            web, *others = commands(port).items()
+            processes.start(*web)
             serving.wait_until_ready(f"{base_url}/readyz", seconds=READY_SECONDS)
+            for name, command in others:
+                processes.start(name, command)
             values = {name: os.environ.get(name, str(getattr(settings, name, ""))) for name in serving.ENV_NAMES}
             values |= {
                 "BASE_URL": base_url, "API_KEY": api_key, "ADMIN_USERNAME": "admin", "ADMIN_PASSWORD": password,
