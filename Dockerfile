@@ -10,7 +10,8 @@ ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     DEBUG=0 \
     PORT=8000 \
-    WEB_WORKERS=2
+    WEB_WORKERS=2 \
+    GRANIAN_BLOCKING_THREADS=4
 RUN useradd --system --uid 10001 --no-create-home --home-dir /nonexistent scrm
 COPY --from=packages /venv /venv
 WORKDIR /app

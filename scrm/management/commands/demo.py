@@ -135,7 +135,7 @@ def commands(port: int) -> dict[str, list[str]]:
     return {
         "web": [
             sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port),
-            "--workers", "2", "scrm.wsgi:application",
+            "--workers", "2", "--blocking-threads", "4", "scrm.wsgi:application",
         ],
         "worker": [*celery, "worker", "--concurrency", "2", "--loglevel", "INFO"],
         "beat": [*celery, "beat", "--loglevel", "INFO"],
