@@ -1,0 +1,95 @@
+"""A small company to look at, and users who may see it."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.utils import timezone
+
+from customers.directory import addresses
+from profiles.days import day_of
+from profiles.models import ProfileRun
+from profiles.runs import run_all, start_run
+from scrm import held
+from scrm.demo.company import Company
+from scrm.demo.seeding import seed_behaviours, seed_customers, seed_organisation
+
+PASSWORD = "一个够长的密码-42"
+LONG_NAME = "上海浦东新区张江高科技园区博云路二号人工智能岛长名字测试客户" * 2 + "王大锤王"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_held() -> Iterator[None]:
+    held.forget_all()
+    yield
+    held.forget_all()
+
+
+@pytest.fixture
+def company(clean_databases: None) -> Company:
+    """Forty customers with follows, tags and behaviours; nobody is classified yet."""
+    company = Company(seed=11, now=timezone.localtime(), customers=40)
+    seed_organisation(company)
+    seed_customers(company, lambda _: None)
+    seed_behaviours(company, lambda _: None)
+    held.forget_all()
+    return company
+
+
+@pytest.fixture
+def classified(company: Company) -> ProfileRun:
+    """The company after its first run."""
+    run = run_all(start_run("manual", day_of(timezone.now()), requested_by="admin"))
+    assert run.state == "done"
+    held.forget_all()
+    return run
+
+
+@pytest.fixture
+def customer_ids(company: Company) -> list[int]:
+    """The customers' addresses, in their order in the lists."""
+    return sorted(addresses([company.external_userid(number) for number in range(company.customers)]).values())
+
+
+@pytest.fixture
+def admin_user(clean_databases: None) -> User:
+    return User.objects.create_superuser("admin", "admin@example.com", PASSWORD, first_name="林婉清")
+
+
+@pytest.fixture
+def admin(admin_user: User) -> Client:
+    client = Client()
+    client.force_login(admin_user)
+    return client
+
+
+@pytest.fixture
+def staff_with(clean_databases: None) -> Callable[..., Client]:
+    """Log somebody in who has just these permissions, such as customers.view_customer."""
+
+    def log_in(*permissions: str) -> Client:
+        user = User.objects.create_user("operator", password=PASSWORD, is_staff=True)
+        for permission in permissions:
+            app, codename = permission.split(".")
+            user.user_permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
+        client = Client()
+        client.force_login(user)
+        return client
+
+    return log_in
+
+
+@pytest.fixture
+def desk(page: Any, admin_user: User) -> Any:
+    """A page of Chromium, logged in; what goes wrong on it is kept in page.troubles."""
+    page.troubles = []
+    page.on("pageerror", lambda error: page.troubles.append(str(error)))
+    page.on("console", lambda message: page.troubles.append(message.text) if message.type == "error" else None)
+    page.goto("/admin/")
+    page.fill("[name=username]", "admin")
+    page.fill("[name=password]", PASSWORD)
+    page.click("[type=submit]")
+    page.wait_for_url("**/admin/")
+    return page

@@ -1,0 +1,103 @@
+"""Profile runs: started, watched, explained."""
+
+from datetime import timedelta
+
+import pytest
+import redis
+from django.test import Client
+from django.utils import timezone
+
+from profiles import claims, runs
+from profiles.days import day_of
+from profiles.models import ProfileRun
+
+RUNS = "/admin/profiles/profilerun/"
+
+pytestmark = pytest.mark.usefixtures("company", "broker_client")
+
+
+def test_a_run_is_started_and_workers_are_told(admin: Client, broker_client: "redis.Redis") -> None:
+    answer = admin.post(f"{RUNS}start/")
+    run = ProfileRun.objects.get()
+    assert answer.headers["Location"] == f"{RUNS}{run.pk}/change/"
+    assert (run.kind, run.as_of, run.full, run.homes, run.requested_by, run.state) == (
+        "manual", day_of(timezone.now()), False, [100, 101], "admin", "running",
+    )  # fmt: skip
+    assert broker_client.llen("celery") == 20
+    html = admin.get(answer.headers["Location"]).content.decode()
+    assert "已开始画像任务" in html
+    assert "重试等待中的工作" in html
+    again = admin.post(f"{RUNS}start/")
+    assert again.headers["Location"] == answer.headers["Location"]
+    assert "没有另外开始" in admin.get(again.headers["Location"]).content.decode()
+    assert ProfileRun.objects.count() == 1
+
+
+def test_options(admin: Client) -> None:
+    yesterday = day_of(timezone.now()) - timedelta(days=1)
+    admin.post(f"{RUNS}start/", {"as_of": yesterday.isoformat(), "full": "on", "backtest": "on", "homes": ["101"]})
+    run = ProfileRun.objects.get()
+    assert (run.kind, run.as_of, run.full, run.homes) == ("backtest", yesterday, True, [101])
+    assert "这是一次试算" in admin.get(f"{RUNS}{run.pk}/change/").content.decode()
+
+
+@pytest.mark.parametrize("as_of", ["2999-01-01", "x", "", "0000-01-01"])
+def test_a_day_that_cannot_be(admin: Client, as_of: str) -> None:
+    answer = admin.post(f"{RUNS}start/", {"as_of": as_of})
+    assert answer.status_code == 200
+    assert "scrm-error" in answer.content.decode()
+    assert not ProfileRun.objects.exists()
+
+
+def test_progress(admin: Client) -> None:
+    run = runs.start_run("manual", day_of(timezone.now()))
+    url = f"{RUNS}{run.pk}/progress/"
+    before = admin.get(url).json()
+    assert (before["state"], before["percent"], before["judged"]) == ("running", 0, 0)
+    assert [home["home"] for home in before["homes"]] == [100, 101]
+    assert [one["state"] for one in before["homes"][0]["buckets"]] == ["waiting"] * 10
+    for home in (100, 101):
+        for bucket in range(0, 10, 2):
+            runs.work(run.pk, home, bucket)
+    half = admin.get(url).json()
+    assert half["percent"] == 50
+    assert half["judged"] == half["changed"] > 0
+    runs.run_all(run)
+    after = admin.get(url).json()
+    assert (after["state"], after["percent"], after["judged"], after["changed"]) == ("done", 100, 40, 40)
+
+
+def test_what_came_of_a_run(admin: Client, classified: ProfileRun) -> None:
+    html = admin.get(f"{RUNS}{classified.pk}/change/").content.decode()
+    for text in ("统计到", "完成", "全量", "画像变更", "未分类", "高价值客户", "潜在客户"):
+        assert text in html
+    listed = admin.get(RUNS).content.decode()
+    assert f"任务 {classified.pk}" in listed
+    home = admin.get("/admin/").content.decode()
+    assert f"任务 {classified.pk}" in home
+    assert "全部客户都有画像" in home
+
+
+def test_an_error_is_shown_where_it_is(admin: Client) -> None:
+    run = runs.start_run("manual", day_of(timezone.now()))
+    claim = claims.take(run.pk, 100, 3)
+    assert claim is not None
+    claims.give_back(claim, error="OSError: disk <full>")
+    progress = admin.get(f"{RUNS}{run.pk}/progress/").json()
+    assert progress["homes"][0]["buckets"][3]["error"] == "OSError: disk <full>"
+    page = admin.get(f"{RUNS}{run.pk}/change/").content.decode()
+    assert "disk <full>" not in page
+
+
+def test_waking(admin: Client, broker_client: "redis.Redis") -> None:
+    run = runs.start_run("manual", day_of(timezone.now()))
+    answer = admin.post(f"{RUNS}{run.pk}/wake/")
+    assert "已唤醒 20 份" in admin.get(answer.headers["Location"]).content.decode()
+    assert broker_client.llen("celery") == 20
+    answer = admin.post(f"{RUNS}{run.pk}/wake/")
+    assert "没有等待中的工作" in admin.get(answer.headers["Location"]).content.decode()
+
+
+def test_no_such_run(admin: Client) -> None:
+    for path in ("change/", "progress/"):
+        assert admin.get(f"{RUNS}999/{path}").status_code == 404
