@@ -47,10 +47,9 @@ class TagIds(serializers.ListField):
 
     child = Text(max_length=64, allow_blank=False)
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(max_length=MAX_TAGS, **kwargs)
-
     def run_child_validation(self, data: Any) -> list[str]:
+        if len(data) > MAX_TAGS:
+            raise serializers.ValidationError(f"At most {MAX_TAGS} tags.", code="max_length")
         found: list[str] = super().run_child_validation(data)
         unknown = unknown_tags(found)
         if unknown:

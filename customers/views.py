@@ -162,7 +162,7 @@ class CustomerView(Endpoint):
             raise InvalidError.of("external_userid", "invalid_external_userid", REASONS["invalid_external_userid"])
         viewer = viewer_of(holder_of(request))
         must_exist, version = if_match(request)
-        data = read_customer(request.data, external_userid, replace=True, if_version=version)
+        data = read_customer(self.read(request), external_userid, replace=True, if_version=version)
         try:
             created = put_customer(data, viewer, create=not must_exist)
         except DirectoryError as error:
@@ -192,7 +192,7 @@ class CustomerView(Endpoint):
         """Change some fields of a customer. attributes are merged: the ones given are set, those given null deleted."""
         viewer = viewer_of(holder_of(request))
         _, version = if_match(request)
-        data = read_customer(request.data, external_userid, replace=False, if_version=version)
+        data = read_customer(self.read(request), external_userid, replace=False, if_version=version)
         if not is_external_userid(external_userid):
             raise unknown_customer()
         try:

@@ -9,5 +9,15 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "scrm.settings")
 
 app = Celery("scrm")
 app.config_from_object("django.conf:settings", namespace="CELERY")
+# Whoever wakes workers waits for a broker that does not answer a second or two, not without end: what is to be done is
+# in the rows, and the keeper wakes again. Workers' own reconnecting does not go by these.
+app.conf.broker_transport_options = {
+    "socket_connect_timeout": 1,
+    "socket_timeout": 5,
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_step": 0,
+    "interval_max": 0,
+}
 app.steps["worker"].add(DjangoStructLogInitStep)
 app.autodiscover_tasks()

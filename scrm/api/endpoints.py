@@ -11,7 +11,7 @@ from rest_framework.views import APIView
 
 from scrm.api.authentication import ApiKeyAuthentication, HasScope
 from scrm.api.keys import KeyHolder
-from scrm.api.parsing import StrictJSONParser
+from scrm.api.parsing import StrictJSONParser, read_object
 
 
 class Endpoint(APIView):
@@ -31,6 +31,10 @@ class Endpoint(APIView):
         # What is wrong is told to programmers, in one language; codes are what programs go by.
         with translation.override("en"):
             return super().dispatch(request, *args, **kwargs)
+
+    def read(self, request: Request) -> dict[str, Any]:
+        """Return the body, a JSON object. REST framework's request.data takes no body for an empty one."""
+        return read_object(request._request, max_bytes=self.max_body_bytes)
 
 
 def holder_of(request: Request) -> KeyHolder:
