@@ -56,8 +56,8 @@ def test_search_finds_names_of_one_and_two_characters_and_whole_ids() -> None:
     }
     assert found == {
         "王一": ["王一"], "王": ["小王", "王一", "王小明"], "小明": ["李小明", "王小明"],
-        "anna": ["ANNA_B", "Anna 100%"], "%": ["Anna 100%"], "_": ["ANNA_B"], "O'N": ["O'Neil"], '"hi"': ['say "hi"'], "wm1": ["王小明"],
-        "WM1": [], "没有": [], "王小明明": [],
+        "anna": ["ANNA_B", "Anna 100%"], "%": ["Anna 100%"], "_": ["ANNA_B"], "O'N": ["O'Neil"],
+        '"hi"': ['say "hi"'], "wm1": ["王小明"], "WM1": [], "没有": [], "王小明明": [],
     }  # fmt: skip
 
 
