@@ -1,8 +1,9 @@
 """Say in words what is wrong with this installation, and what to do about it: `manage.py doctor`.
 
     subject      looked at
-    settings     Django's system checks, with those that ask the database (the stored time zone)
-    databases    reachable, migrated, complete; homes registered and open; durable; no embedded servers with DEBUG off
+    settings     Django's system checks
+    databases    reachable, migrated, complete, as the settings say (time zone); homes registered and open; durable; no
+                 embedded servers with DEBUG off
     cache        reachable, forgets
     broker       reachable, keeps
     clocks       databases and Redis against this machine

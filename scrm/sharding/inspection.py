@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from django.core import checks
 from django.db import DatabaseError, connections
 from django.db.migrations.executor import MigrationExecutor
 
@@ -105,7 +106,8 @@ _checks: list[Check] = []
 
 def add_directory(read: Directory) -> None:
     """Let an app say what the control database knows of each home. For AppConfig.ready()."""
-    _directories.append(read)
+    if read not in _directories:
+        _directories.append(read)
 
 
 def add_check(check: Check) -> None:
@@ -113,7 +115,8 @@ def add_check(check: Check) -> None:
 
     It runs in a thread of its own; HomeUnavailableError is taken care of.
     """
-    _checks.append(check)
+    if check not in _checks:
+        _checks.append(check)
 
 
 def inspect(*, count: bool = True) -> Inspection:
@@ -184,6 +187,10 @@ def _inspect_control() -> DatabaseState:
     try:
         _read_migrations(state)
         state.size_bytes = _read_one("default", "SELECT pg_database_size(current_database())")
+        if not state.pending:
+            # What was stored at the first migration must still be what the settings say, such as the time zone.
+            found = checks.run_checks(tags=[checks.Tags.database], databases=["default"])
+            state.problems += [f"{message.id}: {message.msg} {message.hint or ''}".strip() for message in found]
     except DatabaseError as error:
         state.is_reachable, state.error = False, explain(error)
         state.problems = [f"cannot be reached: {state.error}"]

@@ -112,8 +112,8 @@ def test_embedded_servers_are_for_demo_and_tests(settings):
 
 def test_another_zone_than_the_stored_one(settings):
     settings.TIME_ZONE = "Europe/Berlin"
-    found = dict(examine())["settings"]
-    assert any(one.startswith("profiles.E002: TIME_ZONE is Europe/Berlin") for one in problems(found))
+    found = dict(examine())["databases"]
+    assert any(one.startswith("default profiles.E002: TIME_ZONE is Europe/Berlin") for one in problems(found))
 
 
 # ----------------------------------------------------------------------------------------------------- cache and broker

@@ -83,7 +83,7 @@ def _forget_declarations():
     _sharded.update(before)
 
 
-@isolate_apps("customers")
+@isolate_apps()
 def test_a_model_that_is_as_it_should_be():
     @model_config(shard_group="departments")
     class Good(Base):
@@ -95,7 +95,7 @@ def test_a_model_that_is_as_it_should_be():
     assert ids_of(checks.check_model(Good)) == []
 
 
-@isolate_apps("customers")
+@isolate_apps()
 def test_both_columns_under_their_names():
     class NoBucket(Base):
         customer_id = CustomerIdField(primary_key=True)
@@ -111,7 +111,7 @@ def test_both_columns_under_their_names():
         assert ids_of(checks.check_model(model)) == ["sharding.E011"]
 
 
-@isolate_apps("customers")
+@isolate_apps()
 def test_a_partitioned_model_is_declared():
     class Undeclared(Base):
         customer_id = CustomerIdField(primary_key=True)
@@ -120,7 +120,7 @@ def test_a_partitioned_model_is_declared():
     assert ids_of(checks.check_model(Undeclared)) == ["sharding.E012"]
 
 
-@isolate_apps("customers")
+@isolate_apps()
 def test_the_key_begins_with_the_customer():
     @model_config(shard_group="departments")
     class Numbered(Base):
@@ -138,7 +138,7 @@ def test_the_key_begins_with_the_customer():
     assert ids_of(checks.check_model(Reversed)) == ["sharding.E013"]
 
 
-@isolate_apps("customers")
+@isolate_apps()
 def test_no_relation_to_or_from_what_is_sharded():
     class FromOutside(Base):
         customer = models.ForeignKey(Customer, on_delete=models.CASCADE)
@@ -154,7 +154,7 @@ def test_no_relation_to_or_from_what_is_sharded():
         assert ids_of(checks.check_model(model)) == ["sharding.E014"]
 
 
-@isolate_apps("customers")
+@isolate_apps()
 def test_what_is_unique_includes_the_key():
     @model_config(shard_group="departments")
     class Unique(Base):

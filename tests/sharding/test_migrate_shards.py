@@ -68,6 +68,7 @@ class Installation:
         return process.returncode, output
 
 
+@pytest.mark.slow
 def test_from_nothing_by_two_at_once_and_then_with_a_home_more(postgres_server):
     installation = Installation(postgres_server)
     both = [installation.start("migrate_shards", 100, 101) for _ in range(2)]
@@ -161,6 +162,13 @@ def test_a_damaged_database_is_a_problem(fragile_department):
     assert "dept_101 follows_4 has no foreign key to customers_4 that cascades" in output
     assert "dept_101 the sequence customer_ids is missing: nobody can be created" in output
     assert inspection.inspect_home(101, count=False).problems == []
+
+
+def test_another_time_zone_than_the_stored_one_stops_the_deployment(clean_databases, settings):
+    settings.TIME_ZONE = "Europe/Berlin"
+    code, output = migrate_shards("--no-count")
+    assert code == 1
+    assert "problem default profiles.E002: TIME_ZONE is Europe/Berlin" in output
 
 
 # ------------------------------------------------------------------------------------------------------------ sequences

@@ -46,7 +46,7 @@ def test_the_control_database_has_everything_else():
     assert router.db_for_read(Home) == router.db_for_write(Department) == "default"
 
 
-@isolate_apps("customers")
+@isolate_apps()
 def test_a_proxy_is_where_its_model_is():
     class Person(Customer):
         class Meta:
@@ -86,7 +86,7 @@ def test_an_operation_without_a_model_says_where():
     assert not router.allow_migrate("default", "customers", shard_group="departments")
 
 
-@isolate_apps("customers")
+@isolate_apps()
 def test_a_model_that_is_gone_from_the_code_still_migrates_where_it_was():
     class Gone(models.Model):
         customer_id = CustomerIdField(primary_key=True)
