@@ -81,7 +81,8 @@ def _without_unsettled(found: Sequence[Listed]) -> list[Listed]:
 
 
 def _conditions(home: int, filters: Filters, scope: Scope) -> tuple[list[str], list[Any]]:
-    conditions, params = [], []
+    conditions: list[str] = []
+    params: list[Any] = []
 
     def add(condition: str, *values: Any) -> None:
         conditions.append(condition)

@@ -9,7 +9,7 @@ A creation deletes once more after its commit (customers.directory). See docs/re
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
@@ -238,11 +238,12 @@ def _comparable(follow: FollowData) -> dict[str, Any]:
 def _stored_follows(alias: str, ids: list[int]) -> dict[int, dict[str, dict[str, Any]]]:
     found: dict[int, dict[str, dict[str, Any]]] = {}
     if ids:
-        for row in Follow.objects.using(alias).filter(customer_id__in=ids).values(
-            "customer_id", "userid", "remark", "description", "mobiles", "add_way", "state", "created_at", "lost_at",
-            "tag_ids",
-        ):  # fmt: skip
-            found.setdefault(row.pop("customer_id"), {})[row["userid"]] = row
+        names = [one.name for one in fields(FollowData)]
+        for customer_id, *values in (
+            Follow.objects.using(alias).filter(customer_id__in=ids).values_list("customer_id", *names)
+        ):
+            row = dict(zip(names, values, strict=True))
+            found.setdefault(customer_id, {})[row["userid"]] = row
     return found
 
 

@@ -1,9 +1,9 @@
 """System checks of the settings. Each says what to do.
 
-    scrm.E001  SECRET_KEY is not set (DEBUG off)
-    scrm.E002  a server is not named (DEBUG off): embedded servers are for demo and tests
-    scrm.E003  ALLOWED_HOSTS is empty (DEBUG off)
-    scrm.W001  cache and broker are one server
+scrm.E001  SECRET_KEY is not set (DEBUG off)
+scrm.E002  a server is not named (DEBUG off): embedded servers are for demo and tests
+scrm.E003  ALLOWED_HOSTS is empty (DEBUG off)
+scrm.W001  cache and broker are one server
 """
 
 from typing import Any

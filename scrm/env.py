@@ -1,11 +1,11 @@
 """Read what the environment gives. Pure: no Django, no file, no server.
 
-    variable                 form                                             unset
-    DATABASE_URL             postgres://user:password@host:port/name          embedded PostgreSQL
-    DEPARTMENT_DATABASES     100=postgres://…/dept_100,101=postgres://…       embedded PostgreSQL, homes 100 and 101
-    REDIS_URL                redis://host:port/0, the cache                   embedded Valkey
-    CELERY_BROKER_URL        redis://host:port/0, the broker                  REDIS_URL if given, else embedded Valkey
-    everything else          see docs/configuration.md
+variable                 form                                             unset
+DATABASE_URL             postgres://user:password@host:port/name          embedded PostgreSQL
+DEPARTMENT_DATABASES     100=postgres://…/dept_100,101=postgres://…       embedded PostgreSQL, homes 100 and 101
+REDIS_URL                redis://host:port/0, the cache                   embedded Valkey
+CELERY_BROKER_URL        redis://host:port/0, the broker                  REDIS_URL if given, else embedded Valkey
+everything else          see docs/configuration.md
 """
 
 from collections.abc import Mapping

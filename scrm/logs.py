@@ -21,7 +21,7 @@ def drop_secrets(_logger: object, _method: str, event: structlog.typing.EventDic
     }
 
 
-SHARED_PROCESSORS = [
+SHARED_PROCESSORS: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
