@@ -1,5 +1,13 @@
 """Paths below /api/v1/, in front of those of customers (see customers.urls)."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from profiles.views import BehavioursView, ProfileView, RunsView, RunView, SummaryView
+
+urlpatterns = [
+    path("customers/<path:external_userid>/profile/", ProfileView.as_view(), name="customer-profile"),
+    path("behaviors/", BehavioursView.as_view(), name="behaviors"),
+    path("profiles/summary/", SummaryView.as_view(), name="profiles-summary"),
+    path("profiles/runs/", RunsView.as_view(), name="profiles-runs"),
+    path("profiles/runs/<int:run_id>/", RunView.as_view(), name="profiles-run"),
+]
