@@ -128,10 +128,15 @@ def read(external_userid: str) -> tuple[dict[str, Any] | None, bool]:
             customer, is_free = find_customer(entry.target_customer_id)
         if customer is not None:
             return customer, is_free and entry.state == DirectoryEntry.State.LIVE
-        before, entry = entry.customer_id, find_entry(external_userid)
-        if entry is not None and entry.customer_id == before:
+        before, entry = entry, find_entry(external_userid)
+        # They may have moved out of the old address before the directory names the new one alone.
+        if entry is not None and _addresses(entry) == _addresses(before):
             break  # a row that is lost: the sweep will see to it
     return None, False
+
+
+def _addresses(entry: DirectoryEntry) -> tuple[int, int | None]:
+    return entry.customer_id, entry.target_customer_id
 
 
 def load(external_userid: str) -> Loaded:

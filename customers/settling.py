@@ -43,9 +43,20 @@ def is_at(customer_id: int, external_userid: str) -> bool:
     return Customer.objects.using(alias).filter(customer_id=customer_id, external_userid=external_userid).exists()
 
 
+def _stays_at(customer_id: int, external_userid: str) -> bool:
+    """Tell whether a person's row is at an address to stay there.
+
+    The mover is dead, but a COMMIT that it sent may still be on its way to the server: whoever took the row for the one
+    that stays would delete the other. So the row is locked, which waits until the mover's transaction has ended.
+    """
+    with sharding.atomic(customer_id) as alias:
+        rows = Customer.objects.using(alias).filter(customer_id=customer_id, external_userid=external_userid)
+        return rows.select_for_update().values("bucket").first() is not None
+
+
 def _settle_move(entry: DirectoryEntry) -> DirectoryEntry:
     target = entry.target_customer_id
-    if target is not None and is_at(entry.customer_id, entry.external_userid):
+    if target is not None and _stays_at(entry.customer_id, entry.external_userid):
         with suppress(sharding.HomeUnavailableError):  # an orphan that comes back with its home is the sweep's
             remove_rows(target, entry.external_userid)
     elif target is not None and is_at(target, entry.external_userid):
