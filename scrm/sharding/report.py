@@ -34,9 +34,9 @@ def show(console: Console, found: Inspection) -> None:
 
 
 def _print(console: Console, table: Table) -> None:
-    # A narrow terminal wraps lines, which is better than cut numbers.
+    # A narrow terminal, or a file, wraps or runs on, which is better than cut numbers.
     needed = Measurement.get(console, console.options.update(max_width=1000), table).maximum
-    console.print(table, width=needed, crop=False)
+    Console(file=console.file, highlight=False, width=max(console.width, needed)).print(table, crop=False)
 
 
 def _map(found: Inspection) -> Table:
