@@ -13,7 +13,7 @@ from customers.models import ProfileCount
 from scrm import sharding
 from scrm.held import Held
 
-HELD_SECONDS = 10.0
+HELD_SECONDS = 5.0
 HUES = 10
 COUNTS = "SELECT profile, sum(customers)::bigint FROM profile_counts GROUP BY profile HAVING sum(customers) > 0"
 UNCLASSIFIED = """
@@ -89,5 +89,5 @@ def _from(first: int) -> Iterator[int]:
     return ((first + step) % HUES for step in range(HUES))
 
 
-# {class that somebody is in: number of its colour}. Database: one query on each home's, at most every 10 s.
+# {class that somebody is in: number of its colour}. Database: one query on each home's, at most every 5 s.
 known_classes = Held(_read_classes, seconds=HELD_SECONDS)

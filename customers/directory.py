@@ -14,16 +14,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b
 
-from django.db import OperationalError, connection
+from django.db import IntegrityError, OperationalError, connection
 from django.utils import timezone
 
+from customers.attributes import is_too_large
 from customers.identity import digest, is_external_userid
 from customers.lookup import CACHE
 from customers.models import DirectoryEntry, Tombstone
 from customers.organisation import organisation
-from customers.records import CustomerData
+from customers.records import CustomerData, merged_attributes
 from customers.settling import settle
-from customers.writing import drop_cached, insert_customers, update_customers
+from customers.writing import AddressTakenError, drop_cached, insert_customers, update_customers
 from scrm import sharding
 from scrm.cache import CacheUnreachableError
 from scrm.sharding.models import open_homes
@@ -55,6 +56,7 @@ REASONS = {
     "busy": "somebody else is creating, moving or erasing this customer: try again",
     "unknown_home": "the home named is not configured here or not open for new customers",
     "no_open_home": "no home is open for new customers: open one with `manage.py shards open N`",
+    "address_taken": "the home gives customer_ids twice: run `manage.py migrate_shards`, then try again",
     "department_unavailable": "the department database cannot be reached: try again later",
     "owned_by_wecom": "WeCom owns fields that would change",
     "version_differs": "has changed since the version that was named",
@@ -158,6 +160,11 @@ def upsert_many(items: Sequence[CustomerData], *, create: bool = True) -> Upsert
             wanted[item.external_userid] = item
         else:
             done.reject("invalid_external_userid", str(item.external_userid))
+    for item in list(wanted.values()):
+        # Rows of a file that were put together may have become too large even for somebody new.
+        if item.merge_attributes and is_too_large(merged_attributes({}, item.fields.get("attributes", {}))):
+            done.reject("attributes_too_large", item.external_userid, fields=["attributes"])
+            del wanted[item.external_userid]
     for _round in range(3):
         # A second round is for those who moved, were erased or were created by somebody else while we looked.
         wanted = _settle(wanted, done, now, create=create)
@@ -195,7 +202,7 @@ def _update(
     for home, ids in _by_home(live.values()).items():
         try:
             written = update_customers(home, {i: wanted[names[i]] for i in ids}, now=now)
-        except sharding.HomeUnavailableError:
+        except sharding.HomeError:
             for customer_id in ids:
                 done.reject("department_unavailable", names[customer_id], home=home)
             continue
@@ -230,7 +237,7 @@ def _create_held(
         if entry.state == State.MOVING:
             try:
                 settle(entry)
-            except sharding.HomeUnavailableError as error:
+            except sharding.HomeError as error:
                 done.reject("department_unavailable", external_userid, home=error.home)
     again = {e: wanted[e] for e in entries if e not in done.rejected}
     new = {e: item for e, item in wanted.items() if e not in entries}
@@ -240,20 +247,26 @@ def _create_held(
         return {e: item for e, item in again.items() if e not in taken_up}
     new = _without_erased(new, done)
     fresh = _take_addresses(new, done)
-    DirectoryEntry.objects.bulk_create(
-        [
-            DirectoryEntry(external_userid=e, customer_id=i, state=State.CREATING, changed_at=now)
-            for e, i in fresh.items()
-        ]
-    )
+    entries_of_fresh = [
+        DirectoryEntry(external_userid=e, customer_id=i, state=State.CREATING, changed_at=now) for e, i in fresh.items()
+    ]
+    try:
+        DirectoryEntry.objects.bulk_create(entries_of_fresh)
+    except IntegrityError:  # the locks are ours, so it is no person but an address that is there already
+        for external_userid, customer_id in fresh.items():
+            done.reject("address_taken", external_userid, home=sharding.home_of(customer_id))
+        fresh = {}
     names = {customer_id: e for e, customer_id in (taken_up | fresh).items()}
     for home, ids in _by_home(names).items():
         try:
             insert_customers(home, {i: wanted[names[i]] for i in ids}, now=now)
-        except sharding.HomeUnavailableError:
-            # The rows in state creating stay: the next try, or the sweep, goes on from them.
+        except (sharding.HomeError, AddressTakenError) as error:
+            # The rows in state creating stay: the next try, or the sweep, goes on from them; but not to a stranger.
+            is_taken = isinstance(error, AddressTakenError)
+            if is_taken:
+                DirectoryEntry.objects.filter(customer_id__in=ids, state=State.CREATING).delete()
             for customer_id in ids:
-                done.reject("department_unavailable", names[customer_id], home=home)
+                done.reject("address_taken" if is_taken else "department_unavailable", names[customer_id], home=home)
                 again.pop(names[customer_id], None)
             continue
         DirectoryEntry.objects.filter(customer_id__in=ids).update(state=State.LIVE, changed_at=timezone.now())

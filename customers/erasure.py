@@ -47,31 +47,38 @@ def place(name: str) -> Callable[[Callable[[str, list[int]], int]], Callable[[st
 def request_erasure(external_userid: str, *, actor: str) -> Erasure:
     """Make a customer unfindable now, and see to it that they are erased. Returns the job; a repeat returns the same.
 
-    Database: control; the home's only if Redis cannot be told. Raises DirectoryError unknown_customer.
+    Database: control; the home's only if Redis cannot be told. Raises DirectoryError unknown_customer or busy.
     """
-    with hold([external_userid]):
-        entry = find(external_userid)
+    try:
+        with hold([external_userid]):
+            return _begin(external_userid, actor)
+    except TimeoutError as error:
+        raise DirectoryError("busy", external_userid) from error
+
+
+def _begin(external_userid: str, actor: str) -> Erasure:
+    entry = find(external_userid)
+    if entry is None:
+        raise DirectoryError("unknown_customer", external_userid)
+    running = Erasure.objects.filter(digest=digest(external_userid), state=Erasure.State.RUNNING).first()
+    if running is not None:
+        return running
+    if entry.state in (DirectoryEntry.State.CREATING, DirectoryEntry.State.MOVING):
+        entry = settle(entry)
         if entry is None:
             raise DirectoryError("unknown_customer", external_userid)
-        running = Erasure.objects.filter(digest=digest(external_userid), state=Erasure.State.RUNNING).first()
-        if running is not None:
-            return running
-        if entry.state in (DirectoryEntry.State.CREATING, DirectoryEntry.State.MOVING):
-            entry = settle(entry)
-            if entry is None:
-                raise DirectoryError("unknown_customer", external_userid)
-        with transaction.atomic():
-            DirectoryEntry.objects.filter(external_userid=external_userid).update(
-                state=DirectoryEntry.State.ERASING, changed_at=timezone.now()
-            )
-            erasure = Erasure.objects.create(
-                external_userid=external_userid, digest=digest(external_userid), requested_by=actor[:128]
-            )
-            Audit.objects.create(
-                actor=actor[:128], action="erase_customer", subject=digest(external_userid).hex(),
-                detail={"erasure": str(erasure.id)},
-            )  # fmt: skip
-        _forget_cached(external_userid, entry.customer_id)
+    with transaction.atomic():
+        DirectoryEntry.objects.filter(external_userid=external_userid).update(
+            state=DirectoryEntry.State.ERASING, changed_at=timezone.now()
+        )
+        erasure = Erasure.objects.create(
+            external_userid=external_userid, digest=digest(external_userid), requested_by=actor[:128]
+        )
+        Audit.objects.create(
+            actor=actor[:128], action="erase_customer", subject=digest(external_userid).hex(),
+            detail={"erasure": str(erasure.id)},
+        )  # fmt: skip
+    _forget_cached(external_userid, entry.customer_id)
     return erasure
 
 
@@ -82,7 +89,7 @@ def _forget_cached(external_userid: str, customer_id: int) -> None:
         try:
             with sharding.atomic(customer_id):
                 drop_cached(sharding.home_of(customer_id), [external_userid])
-        except sharding.HomeUnavailableError:
+        except sharding.HomeError:
             logger.warning("erasure_cache_waits")  # the job does not end before it has cleared the cache
 
 
@@ -133,9 +140,11 @@ def _clear_homes(erasure: Erasure, external_userid: str, waiting: list[str]) -> 
                 rows[table] = rows.get(table, 0) + count
         return ids, rows
 
-    answers = sharding.fan_out(clear)
-    waiting += [f"dept_{home}" for home in answers.unavailable]
     found = set(DirectoryEntry.objects.filter(external_userid=external_userid).values_list("customer_id", flat=True))
+    answers = sharding.fan_out(clear)
+    # Their home may be one that this process does not know yet.
+    unknown = {sharding.home_of(customer_id) for customer_id in found} - set(sharding.shard_map().homes)
+    waiting += [f"dept_{home}" for home in sorted({*answers.unavailable, *unknown})]
     for home, (ids, rows) in answers.results.items():
         found.update(ids)
         _tick(erasure, f"dept_{home}", rows)

@@ -37,7 +37,7 @@ COLUMNS = Columns(
 GENDERS = {"未知": 0, "男": 1, "女": 2}
 NUMBERS = ("type", "gender", "home")
 # What a repeat may mend: the import waits for it.
-PASSING = ("department_unavailable", "busy")
+PASSING = ("department_unavailable", "busy", "address_taken")
 MAX_NUMBER_DIGITS = 9
 
 

@@ -88,7 +88,7 @@ def _conditions(home: int, filters: Filters, scope: Scope) -> tuple[list[str], l
         conditions.append(condition)
         params.extend(values)
 
-    for limit in (scope, filters.department or EVERYTHING):
+    for limit in (scope, _asked_department(filters, scope)):
         if not limit.is_everything:
             condition, values = limit.sql(home)
             add(condition, *values)
@@ -106,6 +106,12 @@ def _conditions(home: int, filters: Filters, scope: Scope) -> tuple[list[str], l
             grams(q), f"%{pattern}%", filters.q,
         )  # fmt: skip
     return conditions, params
+
+
+def _asked_department(filters: Filters, scope: Scope) -> Scope:
+    """Return the department asked for, with only those of its staff whose follows the asker sees."""
+    asked = filters.department or EVERYTHING
+    return asked if scope.is_everything else Scope(asked.departments, asked.staff & scope.staff)
 
 
 def grams(text: str) -> list[str]:

@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from customers.audit import record
 from customers.directory import DirectoryError, find, hold
+from customers.marks import mark_dirty
 from customers.models import Customer, DirectoryEntry
 from customers.settling import remove_rows, settle, switch
 from customers.writing import drop_cached
@@ -71,5 +72,7 @@ def _copy_and_delete(external_userid: str, old: int, target: int) -> None:
                         "ON CONFLICT (bucket, profile) DO UPDATE SET customers = profile_counts.customers + 1",
                         [sharding.bucket_of(target), row["profile"]],
                     )
+            # Where they go a run may have been already, with other rules; and marks there come from another sequence.
+            mark_dirty(sharding.home_of(target), [target])
             drop_cached(sharding.home_of(target), [external_userid])
         remove_rows(old, external_userid)

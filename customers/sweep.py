@@ -3,9 +3,9 @@
     found, and older than ten minutes                       done
     directory in state creating or moving                   settled (see customers.settling)
     directory in state erasing without a job                a job
-    directory live, no row at the address                   the directory's row goes
+    directory live, no row of theirs at the address         the directory's row goes
     a row whose person lives elsewhere                      the row goes (a move that was cut short)
-    a row whose person was erased                           the row goes
+    a row from before its person was erased                 the row goes
     a row whose person is not in the directory              the directory gets a row (a restore lost it)
 
 Losing more than 1 % of a home (and more than a hundred customers) that way is not a crash but a wrong restore: it is
@@ -72,18 +72,24 @@ def settle_unfinished(swept: Swept, before: datetime) -> None:
     """Settle directory rows that have been creating, moving or erasing since before a moment: cheap, few, indexed."""
     unsettled = DirectoryEntry.objects.exclude(state=State.LIVE).filter(changed_at__lt=before)
     for external_userid in list(unsettled.values_list("external_userid", flat=True)):
-        with hold([external_userid]):
-            entry = DirectoryEntry.objects.filter(external_userid=external_userid, changed_at__lt=before).first()
-            if entry is None or entry.state == State.LIVE:
-                continue
-            try:
-                if entry.state == State.ERASING:
-                    swept.erasures_started += _ensure_erasure(entry)
-                else:
-                    settle(entry)
-                    swept.settled += 1
-            except sharding.HomeUnavailableError as error:
-                swept.unavailable.append(error.home)
+        try:
+            with hold([external_userid]):
+                _settle_one(external_userid, before, swept)
+        except sharding.HomeError as error:
+            swept.unavailable.append(error.home)
+        except TimeoutError:
+            logger.warning("person_is_busy")  # the next sweep comes to them again
+
+
+def _settle_one(external_userid: str, before: datetime, swept: Swept) -> None:
+    entry = DirectoryEntry.objects.filter(external_userid=external_userid, changed_at__lt=before).first()
+    if entry is None or entry.state == State.LIVE:
+        return
+    if entry.state == State.ERASING:
+        swept.erasures_started += _ensure_erasure(entry)
+    else:
+        settle(entry)
+        swept.settled += 1
 
 
 def _ensure_erasure(entry: DirectoryEntry) -> bool:
@@ -117,9 +123,9 @@ def _sweep_directory(home: int, before: datetime, swept: Swept, *, force: bool) 
         there = set(
             Customer.objects.using(sharding.alias(home))
             .filter(customer_id__in=list(rows))
-            .values_list("customer_id", flat=True)
+            .values_list("customer_id", "external_userid")
         )
-        missing |= {customer_id: e for customer_id, e in rows.items() if customer_id not in there}
+        missing |= {customer_id: e for customer_id, e in rows.items() if (customer_id, e) not in there}
     if len(missing) > max(SUSPICIOUS_COUNT, seen * SUSPICIOUS_SHARE) and not force:
         swept.suspicious[home] = len(missing)
         logger.error("many_customers_missing", home=home, missing=len(missing), of=seen)
@@ -167,7 +173,7 @@ def _mend_row(home: int, customer_id: int, external_userid: str, swept: Swept) -
         return  # under way: settled first, swept the next time
     if not is_at(customer_id, external_userid):
         return
-    if entry is not None or Tombstone.objects.filter(digest=digest(external_userid)).exists():
+    if entry is not None or _was_erased_since(customer_id, external_userid):
         swept.rows_removed += bool(remove_rows(customer_id, external_userid))
         return
     DirectoryEntry.objects.create(
@@ -176,3 +182,13 @@ def _mend_row(home: int, customer_id: int, external_userid: str, swept: Swept) -
     swept.directory_added += 1
     with sharding.atomic_home(home):
         drop_cached(home, [external_userid])
+
+
+def _was_erased_since(customer_id: int, external_userid: str) -> bool:
+    """Tell whether a person's row is what an erasure left, and not of somebody who was erased and came again."""
+    erased_at = Tombstone.objects.filter(digest=digest(external_userid)).values_list("erased_at", flat=True).first()
+    alias = sharding.shard_map().alias_of_customer(customer_id)
+    return (
+        erased_at is not None
+        and Customer.objects.using(alias).filter(customer_id=customer_id, created_at__lte=erased_at).exists()
+    )

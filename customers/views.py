@@ -14,7 +14,7 @@ import orjson
 from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 
 from customers import tasks
@@ -50,6 +50,7 @@ from scrm.api.problems import (
     UnprocessableError,
     answers_problems,
 )
+from scrm.api.schema import problems
 from scrm.api.scopes import CUSTOMERS_ERASE, CUSTOMERS_READ, CUSTOMERS_WRITE
 from scrm.sharding import ids
 
@@ -105,12 +106,17 @@ def unknown_customer(**headers: str) -> NotFoundError:
 
 
 EXTERNAL_USERID = OpenApiParameter(
-    "external_userid", str, OpenApiParameter.PATH, description="WeCom's, percent-encoded; 1 to 64 characters."
-)
+    "external_userid", {"type": "string", "minLength": 1, "maxLength": 64}, OpenApiParameter.PATH,
+    description="WeCom's, percent-encoded.",
+)  # fmt: skip
 IF_MATCH = OpenApiParameter(
     "If-Match", str, OpenApiParameter.HEADER, description="Only if they still have this ETag's version."
 )
-PROBLEM = OpenApiResponse(OpenApiTypes.OBJECT, description="application/problem+json")
+X_CACHE = OpenApiParameter(
+    "X-Cache", str, OpenApiParameter.HEADER, enum=["hit", "miss", "negative", "bypass"], response=[200],
+    description="Where the answer came from.",
+)  # fmt: skip
+ETAG_HEADER = OpenApiParameter("ETag", str, OpenApiParameter.HEADER, response=[200])
 
 
 class CustomerView(Endpoint):
@@ -132,8 +138,8 @@ class CustomerView(Endpoint):
 
     @extend_schema(
         operation_id="customers_lookup",
-        parameters=[EXTERNAL_USERID],
-        responses={200: CustomerAnswer, 304: None, 401: PROBLEM, 403: PROBLEM, 404: PROBLEM, 503: PROBLEM},
+        parameters=[EXTERNAL_USERID, X_CACHE, ETAG_HEADER],
+        responses={200: CustomerAnswer, 304: None, **problems(404)},
     )
     def get(self, request: Request, external_userid: str) -> HttpResponse:
         """Look a customer up, through the cache.
@@ -147,11 +153,8 @@ class CustomerView(Endpoint):
         operation_id="customers_put",
         parameters=[EXTERNAL_USERID, IF_MATCH],
         request=CustomerBody,
-        responses={
-            200: CustomerAnswer, 201: CustomerAnswer, 204: None, 400: PROBLEM, 401: PROBLEM, 403: PROBLEM, 409: PROBLEM,
-            412: PROBLEM, 413: PROBLEM, 415: PROBLEM, 422: PROBLEM, 503: PROBLEM,
-        },
-    )  # fmt: skip
+        responses={200: CustomerAnswer, 201: CustomerAnswer, 204: None, **problems(400, 409, 412, 413, 415, 422)},
+    )
     def put(self, request: Request, external_userid: str) -> HttpResponse:
         """Create a customer, or replace what is ours of one.
 
@@ -183,11 +186,8 @@ class CustomerView(Endpoint):
         operation_id="customers_patch",
         parameters=[EXTERNAL_USERID, IF_MATCH],
         request=CustomerBody,
-        responses={
-            200: CustomerAnswer, 204: None, 400: PROBLEM, 401: PROBLEM, 403: PROBLEM, 404: PROBLEM, 409: PROBLEM,
-            412: PROBLEM, 413: PROBLEM, 415: PROBLEM, 422: PROBLEM, 503: PROBLEM,
-        },
-    )  # fmt: skip
+        responses={200: CustomerAnswer, 204: None, **problems(400, 404, 409, 412, 413, 415, 422)},
+    )
     def patch(self, request: Request, external_userid: str) -> HttpResponse:
         """Change some fields of a customer. attributes are merged: the ones given are set, those given null deleted."""
         viewer = viewer_of(holder_of(request))
@@ -205,7 +205,7 @@ class CustomerView(Endpoint):
         operation_id="customers_erase",
         parameters=[EXTERNAL_USERID],
         request=None,
-        responses={202: ErasureAnswer, 401: PROBLEM, 403: PROBLEM, 404: PROBLEM, 503: PROBLEM},
+        responses={202: ErasureAnswer, **problems(404)},
     )
     def delete(self, request: Request, external_userid: str) -> HttpResponse:
         """Erase a customer from every place. From now on nobody finds them; follow the erasure to its end."""
@@ -271,7 +271,7 @@ class AddressView(Endpoint):
     @extend_schema(
         operation_id="customers_lookup_by_id",
         parameters=[OpenApiParameter("customer_id", int, OpenApiParameter.PATH)],
-        responses={200: CustomerAnswer, 304: None, 401: PROBLEM, 403: PROBLEM, 404: PROBLEM, 503: PROBLEM},
+        responses={200: CustomerAnswer, 304: None, **problems(404)},
     )
     def get(self, request: Request, customer_id: str) -> HttpResponse:
         """Look a customer up by address; one from before a move leads to where they live now."""
@@ -297,7 +297,7 @@ class CustomersView(Endpoint):
             _query("cursor", str, "The `next` of the page before; with the same filters."),
             _query("limit", int, "1 to 500, 50 if left out."),
         ],
-        responses={200: CustomerPage, 400: PROBLEM, 401: PROBLEM, 403: PROBLEM},
+        responses={200: CustomerPage, **problems(400)},
     )
     def get(self, request: Request) -> HttpResponse:
         """List customers over all homes, by customer_id. Go on while `next` is not null, also after an empty page."""
@@ -348,7 +348,7 @@ class ErasureView(Endpoint):
     @extend_schema(
         operation_id="erasures_read",
         parameters=[OpenApiParameter("erasure_id", OpenApiTypes.UUID, OpenApiParameter.PATH)],
-        responses={200: ErasureAnswer, 401: PROBLEM, 403: PROBLEM, 404: PROBLEM},
+        responses={200: ErasureAnswer, **problems(404)},
     )
     def get(self, request: Request, erasure_id: str) -> HttpResponse:
         """See how far an erasure has come: what has been cleared, and what it waits for."""

@@ -97,6 +97,10 @@ class Written:
     refused: dict[int, tuple[str, list[str]]] = field(default_factory=dict)
 
 
+class AddressTakenError(Exception):
+    """An address that was taken for somebody new holds somebody else: the home's sequence gives ids twice."""
+
+
 def drop_cached(home: int, external_userids: Iterable[str]) -> None:
     """Delete what is cached of these customers, or record it for the keeper, in the open transaction on their home.
 
@@ -120,19 +124,34 @@ def drop_cached(home: int, external_userids: Iterable[str]) -> None:
 def insert_customers(home: int, items: Mapping[int, CustomerData], *, now: datetime) -> None:
     """Insert customers at addresses taken for them: the only place where a customer row comes from.
 
-    A row that is there already stays as it is (a creator that was killed had come so far).
+    A row that is there already stays as it is (a creator that was killed had come so far). Raises AddressTakenError
+    where it is somebody else's; nothing is written then.
     Database: the home's, in one transaction, at most five statements whatever the number.
     """
+    new = {"customer_id": 0, "external_userid": "", **DEFAULTS, "synced_at": None}
     rows = [
-        {"customer_id": customer_id, "external_userid": item.external_userid, **DEFAULTS, **item.fields,
-         "synced_at": now if item.by_wecom else None}
+        {**_after(new, item, now), "customer_id": customer_id, "external_userid": item.external_userid}
         for customer_id, item in sorted(items.items())
-    ]  # fmt: skip
-    with sharding.atomic_home(home), sharding.cursor(home) as cursor:
+    ]
+    with sharding.atomic_home(home) as alias, sharding.cursor(home) as cursor:
         cursor.execute(INSERT, [now, now, _json(rows)])
+        if cursor.rowcount < len(rows):
+            _require_own_rows(alias, items)
         _write_children(cursor, items, {}, {}, now)
         mark_dirty(home, items)
         drop_cached(home, [item.external_userid for item in items.values()])
+
+
+def _require_own_rows(alias: str, items: Mapping[int, CustomerData]) -> None:
+    there = (
+        Customer.objects.using(alias).filter(customer_id__in=list(items)).values_list("customer_id", "external_userid")
+    )
+    taken = [
+        customer_id for customer_id, external_userid in there if items[customer_id].external_userid != external_userid
+    ]
+    if taken:
+        logger.error("addresses_taken", home=sharding.home_of(taken[0]), customer_ids=taken[:10])
+        raise AddressTakenError
 
 
 def update_customers(home: int, items: Mapping[int, CustomerData], *, now: datetime) -> Written:

@@ -2,10 +2,11 @@
 
 from django.urls import path
 
+from customers import urls as customers  # noqa: F401 - has the converter any_text
 from profiles.views import BehavioursView, ProfileView, RunsView, RunView, SummaryView
 
 urlpatterns = [
-    path("customers/<path:external_userid>/profile/", ProfileView.as_view(), name="customer-profile"),
+    path("customers/<any_text:external_userid>/profile/", ProfileView.as_view(), name="customer-profile"),
     path("behaviors/", BehavioursView.as_view(), name="behaviors"),
     path("profiles/summary/", SummaryView.as_view(), name="profiles-summary"),
     path("profiles/runs/", RunsView.as_view(), name="profiles-runs"),

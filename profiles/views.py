@@ -17,7 +17,7 @@ from rest_framework.request import Request
 
 from customers.lookup import read
 from customers.viewing import Viewer, view_customer, viewer_of
-from customers.views import EXTERNAL_USERID, PROBLEM, unknown_customer
+from customers.views import EXTERNAL_USERID, unknown_customer
 from profiles import tasks
 from profiles.days import day_of
 from profiles.models import ProfileHistory, ProfileRun
@@ -49,6 +49,7 @@ from scrm.api.problems import (
     UnavailableError,
     UnprocessableError,
 )
+from scrm.api.schema import problems
 from scrm.api.scopes import BEHAVIORS_WRITE, PROFILES_READ, PROFILES_WRITE
 
 CURSOR = OpenApiParameter("cursor", str, OpenApiParameter.QUERY, description="The `next` of the page before.")
@@ -86,7 +87,7 @@ class ProfileView(Endpoint):
     @extend_schema(
         operation_id="customers_profile",
         parameters=[EXTERNAL_USERID, CURSOR, LIMIT],
-        responses={200: ProfileAnswer, 400: PROBLEM, 401: PROBLEM, 403: PROBLEM, 404: PROBLEM, 503: PROBLEM},
+        responses={200: ProfileAnswer, **problems(400, 404)},
     )
     def get(self, request: Request, external_userid: str) -> HttpResponse:
         """See a customer's class, the rule and the numbers that put them there, the live figures and the history.
@@ -214,7 +215,7 @@ class BehavioursView(Endpoint):
     @extend_schema(
         operation_id="behaviors_record",
         request=BehavioursBody,
-        responses={200: RecordedAnswer, 400: PROBLEM, 401: PROBLEM, 403: PROBLEM, 413: PROBLEM, 415: PROBLEM},
+        responses={200: RecordedAnswer, **problems(400, 413, 415)},
     )
     def post(self, request: Request) -> HttpResponse:
         """Record up to 1 000 behaviours. Good ones are taken, bad ones come back in `rejected`; repeat as you like.
@@ -260,9 +261,7 @@ def read_behaviours(body: dict[str, Any]) -> tuple[list[object], bool]:
 class SummaryView(Endpoint):
     required_scopes = {"GET": PROFILES_READ}
 
-    @extend_schema(
-        operation_id="profiles_summary", responses={200: SummaryAnswer, 401: PROBLEM, 403: PROBLEM, 503: PROBLEM}
-    )
+    @extend_schema(operation_id="profiles_summary", responses={200: SummaryAnswer, **problems()})
     def get(self, request: Request) -> HttpResponse:
         """Count the customers of each class and home, as of the last classification, and see the last run.
 
@@ -282,7 +281,7 @@ class RunsView(Endpoint):
     @extend_schema(
         operation_id="profiles_runs_list",
         parameters=[CURSOR, LIMIT],
-        responses={200: RunPage, 400: PROBLEM, 401: PROBLEM, 403: PROBLEM},
+        responses={200: RunPage, **problems(400)},
     )
     def get(self, request: Request) -> HttpResponse:
         """List profile runs, the newest first."""
@@ -302,11 +301,8 @@ class RunsView(Endpoint):
     @extend_schema(
         operation_id="profiles_runs_start",
         request=RunBody,
-        responses={
-            200: RunAnswer, 202: RunAnswer, 400: PROBLEM, 401: PROBLEM, 403: PROBLEM, 409: PROBLEM, 415: PROBLEM,
-            422: PROBLEM,
-        },
-    )  # fmt: skip
+        responses={200: RunAnswer, 202: RunAnswer, **problems(400, 409, 415, 422)},
+    )
     def post(self, request: Request) -> HttpResponse:
         """Start a run. One that writes goes on at a time: the same asked for again is answered with it (200), another
         is refused (409) with the one in its way."""
@@ -342,7 +338,7 @@ class RunView(Endpoint):
     @extend_schema(
         operation_id="profiles_runs_read",
         parameters=[OpenApiParameter("run_id", OpenApiTypes.INT, OpenApiParameter.PATH)],
-        responses={200: RunAnswer, 401: PROBLEM, 403: PROBLEM, 404: PROBLEM},
+        responses={200: RunAnswer, **problems(404)},
     )
     def get(self, request: Request, run_id: int) -> HttpResponse:
         """See how far a run is, and what came of it."""

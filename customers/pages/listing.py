@@ -31,7 +31,7 @@ EXPORT_COLUMNS = (
     "购买次数", "互动次数", "累计金额", "最近购买", "最近互动", "跟进人", "标签", "创建时间",
 )  # fmt: skip
 # The total over the list: good enough when some seconds old.
-counted = Held(count_customers, seconds=10)
+counted = Held(count_customers, seconds=5)
 
 
 @requires("view_customer")

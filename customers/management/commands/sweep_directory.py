@@ -36,8 +36,8 @@ class Command(BaseCommand):
             self.stdout.write(f"{name:20} {getattr(swept, name)}")
         for home, missing in swept.suspicious.items():
             self.stderr.write(
-                f"dept_{home} lacks {missing} customers that the directory has: is it the right database, restored to the "
-                "right time? If they are lost indeed, repeat with --force."
+                f"dept_{home} lacks {missing} customers that the directory has: is it the right database, restored to "
+                "the right time? If they are lost indeed, repeat with --force."
             )
         for home in sorted(set(swept.unavailable)):
             self.stderr.write(f"dept_{home} cannot be reached: repeat when it is back.")
