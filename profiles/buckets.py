@@ -17,16 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from profiles import claims
 from profiles.chunks import CHUNK_SIZE, Writer
-from profiles.claims import Claim
+from profiles.claims import FULL, INCREMENTAL, REPORT, Claim
 from profiles.judged import Judged, judge
 from profiles.rules import RuleSet
 from profiles.totals import Reader
-from scrm import sharding
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-REPORT, FULL, INCREMENTAL = "report", "full", "incremental"
 
 READ_STATE = "SELECT last_as_of, rule_version FROM bucket_states WHERE bucket = %s FOR UPDATE"
 BEGIN_STATE = """
@@ -36,56 +33,54 @@ ON CONFLICT (bucket) DO UPDATE SET last_as_of = GREATEST(s.last_as_of, excluded.
 """
 
 
-def classify(claim: Claim, as_of: date, rule_set: RuleSet, *, full: bool, on_progress: Callable[[], object]) -> None:
+def begin(cursor: Any, claim: Claim, as_of: date, rule_set: RuleSet, *, full: bool) -> None:
+    """Settle the mode of a claim that was just taken, and note in the bucket what is under way; once.
+
+    Database: the home's, in the transaction that takes the claim.
+    """
+    if claim.mode and claim.total:
+        return
+    cursor.execute(READ_STATE, [claim.bucket])
+    last_as_of, version = cursor.fetchone() or (None, None)
+    if not claim.mode:
+        claim.mode = _mode(as_of, last_as_of, differs=full or version != rule_set.version)
+    if claim.mode != REPORT:
+        cursor.execute(BEGIN_STATE, [claim.bucket, as_of, rule_set.version])
+    claim.total = Reader(claim.home, claim.bucket, as_of, rule_set, only_due=claim.mode == INCREMENTAL).count()
+    claims.advance(cursor, claim)
+
+
+def classify(claim: Claim, as_of: date, rule_set: RuleSet, *, on_progress: Callable[[], object]) -> None:
     """Do what is left of a claim, from its position to its end. Calls on_progress after each transaction.
 
     Database: the home's only. Memory: flat, a block at a time.
     Raises ClaimLostError, HomeUnavailableError, MissingFactError (our bug); what is committed stays, and is gone on
     from by whoever takes the claim next.
     """
-    if not claim.mode or not claim.total:
-        _begin(claim, as_of, rule_set, full=full)
     reader = Reader(claim.home, claim.bucket, as_of, rule_set, only_due=claim.mode == INCREMENTAL)
     compared = sorted({condition.key for rule in rule_set.rules for condition in rule.conditions})
     writer = Writer(claim, as_of, rule_set.version, compared)
-    while (block := reader.read(claim.position)) is not None:
+    is_last = False
+    while not is_last:
+        block = reader.read(claim.position)
+        if block is None:
+            writer.end()
+            return
+        is_last = block.is_last
         judged = judge(block, rule_set, as_of)
+        chunks = _chunks(judged) if claim.mode != REPORT else []
+        for last, rows in chunks:
+            writer.write(judged, rows, last=last, ends=is_last and last == block.last)
+            on_progress()
         if claim.mode == REPORT:
-            writer.report(judged)
+            writer.report(judged, ends=is_last)
             on_progress()
-            continue
-        for last, rows in _chunks(judged):
-            writer.write(judged, rows, last=last)
-            on_progress()
-    _end(claim, rule_set)
-
-
-def _begin(claim: Claim, as_of: date, rule_set: RuleSet, *, full: bool) -> None:
-    """Settle a claim's mode and note in the bucket what is under way."""
-    with sharding.atomic_home(claim.home), sharding.cursor(claim.home) as cursor:
-        cursor.execute(READ_STATE, [claim.bucket])
-        last_as_of, version = cursor.fetchone() or (None, None)
-        if not claim.mode:
-            claim.mode = _mode(as_of, last_as_of, differs=full or version != rule_set.version)
-        if claim.mode != REPORT:
-            cursor.execute(BEGIN_STATE, [claim.bucket, as_of, rule_set.version])
-        claim.total = Reader(claim.home, claim.bucket, as_of, rule_set, only_due=claim.mode == INCREMENTAL).count()
-        claims.advance(cursor, claim)
 
 
 def _mode(as_of: date, last_as_of: date | None, *, differs: bool) -> str:
     if last_as_of is not None and as_of < last_as_of:
         return REPORT
     return FULL if differs else INCREMENTAL
-
-
-def _end(claim: Claim, rule_set: RuleSet) -> None:
-    with sharding.atomic_home(claim.home), sharding.cursor(claim.home) as cursor:
-        if claim.mode == FULL:
-            cursor.execute(
-                "UPDATE bucket_states SET rule_version = %s WHERE bucket = %s", [rule_set.version, claim.bucket]
-            )
-        claims.end(cursor, claim)
 
 
 def _chunks(judged: Judged) -> "list[tuple[int, NDArray[Any]]]":

@@ -102,10 +102,10 @@ class Writer:
         self.claim, self.as_of, self.version = claim, as_of, version
         self.keys = [key for key in keys if key not in IN_HISTORY]
 
-    def write(self, judged: Judged, rows: "Column", *, last: int) -> None:
+    def write(self, judged: Judged, rows: "Column", *, last: int, ends: bool) -> None:
         """Write some rows of a judged block and bring the claim to position `last`, in one transaction.
 
-        Customers up to `last` count as judged, whether anything is written of them or not.
+        Customers up to `last` count as judged, whether anything is written of them or not. ends: nobody is left.
         Raises ClaimLostError, HomeUnavailableError; nothing has been written then. Deadlocks are tried again.
         """
         for attempt in range(TRIES):
@@ -113,7 +113,7 @@ class Writer:
             try:
                 with sharding.atomic_home(self.claim.home), sharding.cursor(self.claim.home) as cursor:
                     cursor.execute(SETTINGS)
-                    self._write(cursor, judged, rows, last)
+                    self._write(cursor, judged, rows, last, ends=ends)
                 return
             except BaseException as error:
                 _restore(self.claim, before)
@@ -122,16 +122,31 @@ class Writer:
                     raise
             logger.info("chunk_tried_again", home=self.claim.home, bucket=self.claim.bucket, sqlstate=state)
             time.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - to part two who met
-            self._show_life()
+            self._advance(ends=False)
 
-    def report(self, judged: Judged) -> None:
+    def report(self, judged: Judged, *, ends: bool) -> None:
         """Count what would become of a block, and write only that. Raises ClaimLostError, HomeUnavailableError."""
         self._get_on(judged, judged.block.last)
         self.claim.changed += int(judged.moves.sum())
         self.claim.moves.update(judged.moved())
-        self._show_life()
+        self._advance(ends=ends)
 
-    def _write(self, cursor: Any, judged: Judged, rows: "Column", last: int) -> None:
+    def end(self) -> None:
+        """Mark the claim as done. Raises ClaimLostError, HomeUnavailableError."""
+        self._advance(ends=True)
+
+    def _advance(self, *, ends: bool) -> None:
+        with sharding.atomic_home(self.claim.home), sharding.cursor(self.claim.home) as cursor:
+            self._store(cursor, ends=ends)
+
+    def _store(self, cursor: Any, *, ends: bool) -> None:
+        if ends and self.claim.mode == claims.FULL:
+            cursor.execute(
+                "UPDATE bucket_states SET rule_version = %s WHERE bucket = %s", [self.version, self.claim.bucket]
+            )
+        claims.advance(cursor, self.claim, ends=ends)
+
+    def _write(self, cursor: Any, judged: Judged, rows: "Column", last: int, *, ends: bool) -> None:
         written = rows[judged.is_written[rows]]
         names = self._write_customers(cursor, judged, written) if len(written) else []
         self._write_reviews(cursor, judged, rows[judged.is_reviewed[rows]])
@@ -140,7 +155,7 @@ class Writer:
             marks = columns.array(judged.block.column["mark"][cleared])
             cursor.execute(self._on_leaves(CLEAR_MARKS), {**self._ids(judged, cleared), "marks": marks})
         self._get_on(judged, last)
-        claims.advance(cursor, self.claim)
+        self._store(cursor, ends=ends)
         drop_cached(self.claim.home, names)
 
     def _get_on(self, judged: Judged, last: int) -> None:
@@ -221,10 +236,6 @@ class Writer:
             cursor.execute(self._on_leaves(SET_REVIEWS), {**self._ids(judged, kept), "days": days})
         if never.any():
             cursor.execute(self._on_leaves(DROP_REVIEWS), self._ids(judged, rows[never]))
-
-    def _show_life(self) -> None:
-        with sharding.atomic_home(self.claim.home), sharding.cursor(self.claim.home) as cursor:
-            claims.advance(cursor, self.claim)
 
 
 def _progress(claim: Claim) -> tuple[Any, ...]:

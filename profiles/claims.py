@@ -12,7 +12,7 @@ All times are the department database's own, so that machines need not agree.
 
 import uuid
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
@@ -23,6 +23,7 @@ from django.db import OperationalError
 from scrm import sharding
 from scrm.sharding.ids import BUCKETS
 
+REPORT, FULL, INCREMENTAL = "report", "full", "incremental"
 # The keeper looks every ten seconds: what a killed worker had begun, and what it had only been told of, is taken up
 # within a minute.
 SILENT_SECONDS = 40
@@ -67,7 +68,9 @@ ADVANCE = """
 UPDATE run_claims SET heartbeat = clock_timestamp(), mode = %(mode)s, total = %(total)s, judged = %(judged)s,
     changed = %(changed)s, updated = %(updated)s, moves = %(moves)s, classes = %(classes)s, position = %(position)s,
     attempts = CASE WHEN position < %(position)s THEN 0 ELSE attempts END,
-    error = CASE WHEN position < %(position)s THEN '' ELSE error END
+    error = CASE WHEN position < %(position)s THEN '' ELSE error END,
+    state = CASE WHEN %(ends)s THEN 'done' ELSE state END, token = CASE WHEN %(ends)s THEN NULL ELSE token END,
+    finished_at = CASE WHEN %(ends)s THEN clock_timestamp() END
 WHERE run_id = %(run_id)s AND bucket = %(bucket)s AND token = %(token)s AND state = 'running'
 """
 GIVE_BACK = """
@@ -155,51 +158,48 @@ def make(run_id: int, home: int, *, only_report: bool) -> None:
         cursor.execute(MAKE, {"run_id": run_id, "mode": mode, "buckets": BUCKETS})
 
 
-def take(run_id: int, home: int, bucket: int) -> Claim | None:
+def take(
+    run_id: int, home: int, bucket: int, *, begin: Callable[[Any, Claim], object] = lambda *_: None
+) -> Claim | None:
     """Take a claim that is waiting or silent; None when it is neither, or when others are quicker.
 
+    begin: called with a cursor and the claim before the transaction ends.
     Database: the home's, one transaction. Raises HomeUnavailableError.
     """
     token = uuid.uuid4()
-    keys = {"run_id": run_id, "bucket": bucket, "token": token}
     try:
         with sharding.atomic_home(home), sharding.cursor(home) as cursor:
-            # Its row is locked while its worker commits; a worker that is stopped there is ended by the server soon.
-            cursor.execute("SET LOCAL lock_timeout = '2s'")
-            cursor.execute(GIVE_UP, keys)
-            cursor.execute(TAKE, keys)
+            # The row is locked while its worker commits; a worker that is stopped just there is ended by the server.
+            # Nothing is lost with a claim that is taken and, in a crash of the server, is not.
+            cursor.execute(
+                "SELECT set_config('lock_timeout', '2s', true), set_config('synchronous_commit', 'off', true)"
+            )
+            cursor.execute(TAKE, {"run_id": run_id, "bucket": bucket, "token": token})
             row = cursor.fetchone()
+            if row is None:
+                cursor.execute(GIVE_UP, {"run_id": run_id})
+                return None
+            mode, position, total, judged, changed, updated = row[:6]
+            moves = Counter({(before, after): count for before, after, count in orjson.loads(row[6])})
+            classes = Counter[str](orjson.loads(row[7]))
+            claim = Claim(run_id, home, bucket, token, mode, position, total, judged, changed, updated, moves, classes)
+            begin(cursor, claim)
+            return claim
     except OperationalError as error:
         if sqlstate(error) == LOCK_NOT_AVAILABLE:
             return None
         raise
-    if row is None:
-        return None
-    moves = Counter({(before, after): count for before, after, count in orjson.loads(row[6])})
-    mode, position, total, judged, changed, updated = row[:6]
-    classes = Counter[str](orjson.loads(row[7]))
-    return Claim(run_id, home, bucket, token, mode, position, total, judged, changed, updated, moves, classes)
 
 
-def advance(cursor: Any, claim: Claim) -> None:
-    """Store how far a claim has come: the last statement on its database in each transaction of its work.
+def advance(cursor: Any, claim: Claim, *, ends: bool = False) -> None:
+    """Store how far a claim has come, or that it is done: the last statement on its database in each transaction of it.
 
     Raises ClaimLostError, which must roll the transaction back.
     """
     moves = [[before, after, count] for (before, after), count in claim.moves.items()]
-    cursor.execute(ADVANCE, {**vars(claim), "moves": _json(moves), "classes": _json(claim.classes)})
+    cursor.execute(ADVANCE, {**vars(claim), "moves": _json(moves), "classes": _json(claim.classes), "ends": ends})
     if cursor.rowcount != 1:
         raise ClaimLostError(f"Claim {claim.run_id}/{claim.home}/{claim.bucket} is no longer ours.")
-
-
-def end(cursor: Any, claim: Claim) -> None:
-    """Mark a claim as done, in the open transaction. Raises ClaimLostError."""
-    advance(cursor, claim)
-    cursor.execute(
-        "UPDATE run_claims SET state = 'done', token = NULL, finished_at = clock_timestamp() "
-        "WHERE run_id = %s AND bucket = %s AND token = %s",
-        [claim.run_id, claim.bucket, claim.token],
-    )
 
 
 def give_back(claim: Claim, *, error: str = "") -> None:

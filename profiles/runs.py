@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from typing import Any
 
 import structlog
@@ -173,11 +174,12 @@ def work(run_id: int, home: int, bucket: int, *, on_progress: Callable[[], objec
         return False
     log = logger.bind(run=run_id, home=home, bucket=bucket)
     try:
-        claim = claims.take(run_id, home, bucket)
+        begin = partial(buckets.begin, as_of=run.as_of, rule_set=rule_set, full=run.full)
+        claim = claims.take(run_id, home, bucket, begin=begin)
         if claim is None:
             return False
         try:
-            buckets.classify(claim, run.as_of, rule_set, full=run.full, on_progress=on_progress)
+            buckets.classify(claim, run.as_of, rule_set, on_progress=on_progress)
         except (ClaimLostError, sharding.HomeUnavailableError):
             raise
         except (KeyboardInterrupt, SystemExit):

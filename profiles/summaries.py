@@ -15,8 +15,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from profiles.buckets import REPORT
-from profiles.claims import ClaimView, merged
+from profiles.claims import REPORT, ClaimView, merged
 from profiles.models import ProfileRun
 from scrm import sharding
 

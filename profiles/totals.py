@@ -17,7 +17,7 @@ run has changed its customer's mark, so that the mark stays and the customer is 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +84,7 @@ WHERE {f} AND f.lost_at IS NULL AND tag = ANY(%(tags)s)
 FOLLOWS = "SELECT f.customer_id, count(*) FROM follows_@ f WHERE {f} AND f.lost_at IS NULL GROUP BY f.customer_id"
 # A block's end by number of customers, whatever gaps there are between their ids.
 EVERYBODY = """
-SELECT max(customer_id) FROM (
+SELECT max(customer_id), count(*) FROM (
     SELECT customer_id FROM customers_@ WHERE customer_id > %(after)s
     ORDER BY customer_id LIMIT %(size)s
 ) AS block
@@ -98,10 +98,15 @@ SELECT customer_id FROM profile_reviews_@ WHERE review_on <= %(as_of)s AND custo
 
 @dataclass(frozen=True)
 class Picked:
-    """Some customers of a bucket: all with after < customer_id <= last, or only those of ids (ascending)."""
+    """Some customers of a bucket: all with after < customer_id <= last, or only those of ids (ascending).
+
+    is_last: nobody is beyond them, but for who has come since. To be told when they are picked: who is erased between
+    that and the reading makes the block smaller, not the last.
+    """
 
     after: int
     last: int
+    is_last: bool
     ids: "Sequence[int] | Column | None" = None
 
     def where(self, table: str) -> str:
@@ -120,10 +125,11 @@ class Block:
     """Customers of one bucket, ascending by customer_id, as columns of one length.
 
     column: those of BASE_LAYOUT, the figures being as of the run's day. profile: a place in names from 1, 0 for none.
-    facts: what rules read, by their keys, amounts in cents. last: the position after this block.
+    facts: what rules read, by their keys, amounts in cents. last: the position after this block; is_last: see Picked.
     """
 
     last: int
+    is_last: bool
     names: list[str]
     column: "dict[str, Column]"
     facts: "dict[str, Column]" = field(default_factory=dict)
@@ -146,7 +152,7 @@ class Reader:
         self.windows = sorted(needed_windows(rule_set))
         self.tags = sorted(needed_tags(rule_set))
         self.names = list(dict.fromkeys(rule_set.profiles))
-        self._learn_names("SELECT profile FROM profile_counts WHERE bucket = %s", [bucket])
+        self.knows_names = False
 
     def count(self) -> int:
         """Return how many customers there are to read now."""
@@ -158,9 +164,11 @@ class Reader:
 
     def read(self, after: int, size: int = BLOCK_SIZE) -> Block | None:
         """Return the next block of up to `size` customers beyond `after`; None when nobody is left."""
-        picked = self._pick(after, size)
-        if picked is None:
-            return None
+        picked = self.pick(after, size)
+        return None if picked is None else self.read_picked(picked)
+
+    def read_picked(self, picked: Picked) -> Block:
+        """Return those of the customers picked who are still there."""
         block = self._read_base(picked)
         self._correct_totals(picked, block)
         self._add_facts(picked, block)
@@ -169,18 +177,22 @@ class Reader:
     def _on_leaves(self, sql: str) -> str:
         return columns.on_leaves(sql, self.bucket)
 
-    def _pick(self, after: int, size: int) -> Picked | None:
+    def pick(self, after: int, size: int) -> Picked | None:
+        """Return who the next block is to consist of; None when nobody is left."""
         keys = {"after": after, "as_of": self.as_of, "size": size}
         with sharding.cursor(self.home) as cursor:
             if not self.only_due:
                 cursor.execute(self._on_leaves(EVERYBODY), keys)
-                last = cursor.fetchone()[0]
-                return None if last is None else Picked(after, last)
+                last, count = cursor.fetchone()
+                return Picked(after, last, count < size) if count else None
             cursor.execute(self._on_leaves(f"{DUE} ORDER BY customer_id LIMIT %(size)s"), keys)
             ids = [customer_id for (customer_id,) in cursor.fetchall()]
-            return Picked(after, ids[-1], ids) if ids else None
+            return Picked(after, ids[-1], len(ids) < size, ids) if ids else None
 
     def _read_base(self, picked: Picked) -> Block:
+        if not self.knows_names:
+            self._learn_names("SELECT profile FROM profile_counts WHERE bucket = %s", [self.bucket])
+            self.knows_names = True
         select = BASE.format(**{table: picked.where(table) for table in "crdv"})
         for _ in range(2):
             found = columns.read(self.home, self._on_leaves(select), picked.params | {"names": self.names}, BASE_LAYOUT)
@@ -192,7 +204,7 @@ class Reader:
                 "SELECT DISTINCT profile FROM customers_@ WHERE customer_id = ANY(%s::bigint[])",
                 [columns.array(unknown)],
             )
-        return Block(picked.last, self.names, found)
+        return Block(picked.last, picked.is_last, self.names, found)
 
     def _learn_names(self, asked: str, params: list[Any]) -> None:
         with sharding.cursor(self.home) as cursor:
@@ -210,7 +222,7 @@ class Reader:
             return
         ids = block.column["customer_id"]
         if len(ahead) < len(ids) / 2:
-            picked = Picked(picked.after, picked.last, ids[ahead])
+            picked = replace(picked, ids=ids[ahead])
         spans = {figure: ("", figure) for figure in ALL_DAYS}
         sums = self._sum_days(picked, spans, None)
         rows = np.searchsorted(sums["customer_id"], ids[ahead])

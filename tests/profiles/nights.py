@@ -22,7 +22,7 @@ INSERT INTO customers (customer_id, bucket, external_userid, name, avatar, type,
     attributes, version, created_at, updated_at, purchase_count, interaction_count, total_amount)
 SELECT %(home)s * 10000000000 + n, n %% 10, 'wm' || %(home)s || '-' || n, '', '', 1, 0, '', '', '', '{}', 1, now(),
     now(), 0, 0, 0
-FROM generate_series(%(first)s::int, %(last)s::int) AS n
+FROM generate_series(%(first)s::int, %(last)s::int, %(step)s) AS n
 """
 DAILY = """
 INSERT INTO daily_totals (customer_id, bucket, day, purchase_count, purchase_amount, refund_count, refund_amount,
@@ -30,7 +30,7 @@ INSERT INTO daily_totals (customer_id, bucket, day, purchase_count, purchase_amo
 SELECT %(home)s * 10000000000 + n, n %% 10, %(day)s, %(purchases)s, %(purchases)s * 10, 0, 0, %(interactions)s,
     CASE WHEN %(purchases)s > 0 THEN %(day)s::date + interval '4 hours' END,
     CASE WHEN %(interactions)s > 0 THEN %(day)s::date + interval '5 hours' END
-FROM generate_series(%(first)s::int, %(last)s::int) AS n
+FROM generate_series(%(first)s::int, %(last)s::int, %(step)s) AS n
 """
 RUNNING = """
 INSERT INTO running_totals (customer_id, bucket, purchase_count, purchase_amount, refund_count, refund_amount,
@@ -43,10 +43,19 @@ GROUP BY customer_id, bucket
 
 
 def crowd(
-    home: int, count: int, *, first: int = 1, purchases: int = 6, interactions: int = 11, day: date = TODAY
+    home: int,
+    count: int,
+    *,
+    bucket: int | None = None,
+    purchases: int = 6,
+    interactions: int = 11,
+    day: date = date(2026, 11, 1),
 ) -> None:
-    """Put customers with totals of one day into a home, behind the directory's back, numbered from `first`."""
-    keys = {"home": home, "first": first, "last": first + count - 1, "day": day.replace(day=1)}
+    """Put customers with totals of one day into a home, behind the directory's back: numbers 1, 2, … of it, or 10,
+    20, … beyond a bucket's.
+    """
+    first, step = (1, 1) if bucket is None else (bucket, 10)
+    keys = {"home": home, "first": first, "last": first + (count - 1) * step, "step": step, "day": day}
     with psycopg.connect(url_of(sharding.alias(home)), cursor_factory=psycopg.ClientCursor) as connection:
         for statement in (CUSTOMERS, DAILY, RUNNING):
             connection.execute(statement, keys | {"purchases": purchases, "interactions": interactions})

@@ -13,9 +13,11 @@ from django.test.utils import CaptureQueriesContext
 from customers import erasure
 from customers.lookup import CACHE
 from profiles import runs
+from profiles.judged import judge
 from profiles.models import BucketState, RuleVersion
-from profiles.rules import RuleError
+from profiles.rules import DEFAULT_RULE_SET, RuleError
 from profiles.runs import RunRefusedError
+from profiles.totals import Reader
 from scrm import sharding
 from scrm.held import forget_all
 from tests.profiles.behaviours import item, people, record, refund
@@ -376,12 +378,31 @@ def test_a_class_that_nobody_knows_any_more_is_left() -> None:
 
 
 def test_more_than_a_block_and_a_chunk() -> None:
-    crowd(100, 21_500, purchases=1)
-    with sharding.atomic_home(100), sharding.cursor(100) as cursor:  # all in one bucket would be 215 000 customers
-        cursor.execute("SELECT count(*) FROM customers_3")
-        assert cursor.fetchone()[0] == 2150
-    assert run().summary["judged"] == 21_500
-    assert counts() == {LOW: 21_500}
+    crowd(100, 20_500, bucket=3, purchases=1)
+    done = run(homes=[100])
+    assert (done.summary["judged"], done.summary["changed"]) == (20_500, 20_500)
+    assert counts() == {LOW: 20_500}
+    assert len(history()) == 20_500
+
+
+def test_who_is_erased_while_a_block_is_read_does_not_end_the_bucket() -> None:
+    crowd(100, 5, bucket=3)
+    reader = Reader(100, 3, TODAY, DEFAULT_RULE_SET, only_due=False)
+    picked = reader.pick(0, 2)
+    assert picked is not None
+    with sharding.atomic_home(100), sharding.cursor(100) as cursor:
+        cursor.execute("DELETE FROM customers WHERE customer_id <= 1000000000013")
+    gone = reader.read_picked(picked)
+    assert (len(gone), gone.is_last) == (0, False)
+    judged = judge(gone, DEFAULT_RULE_SET, TODAY)
+    assert (len(judged.after), judged.classes(slice(0, 0)), judged.moved()) == (0, {}, {})
+    rest = reader.read(gone.last, 2)
+    assert rest is not None
+    assert (rest.column["customer_id"].tolist(), rest.is_last) == ([1000000000023, 1000000000033], False)
+    end = reader.read(rest.last, 2)
+    assert end is not None
+    assert (len(end), end.is_last) == (1, True)
+    assert reader.read(end.last, 2) is None
 
 
 def test_reads_and_writes_are_planned_against_one_partition() -> None:

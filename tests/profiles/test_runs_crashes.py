@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -41,6 +42,13 @@ def age(home: int = 100, seconds: int = claims.SILENT_SECONDS + 1) -> None:
         )
 
 
+def take(run_: ProfileRun) -> claims.Claim:
+    begin = partial(buckets.begin, as_of=run_.as_of, rule_set=publishing.current(), full=False)
+    claim = claims.take(run_.pk, 100, HERE, begin=begin)
+    assert claim is not None
+    return claim
+
+
 def claim_of(run_: ProfileRun, bucket: int = HERE, home: int = 100) -> dict[str, Any]:
     return RunClaim.objects.using(sharding.alias(home)).filter(run_id=run_.pk, bucket=bucket).values().get()
 
@@ -59,7 +67,7 @@ def assert_everybody_once(run_: ProfileRun, number: int) -> None:
 
 # -------------------------------------------------------------------------------------------------------------- killed
 def test_a_killed_worker_is_replaced_and_everybody_is_classified_once() -> None:
-    crowd(100, 25_000)
+    crowd(100, 2500, bucket=HERE)
     begun = runs.start_run("manual", TODAY)
     # In the second of three chunks: the first is committed, the second is not.
     with gate("dept_100", "customers", "UPDATE", "OLD.customer_id = 1000000015003") as shut:
@@ -74,7 +82,7 @@ def test_a_killed_worker_is_replaced_and_everybody_is_classified_once() -> None:
     assert runs.work(begun.pk, 100, HERE) is True
     assert claim_of(begun)["judged"] == 2500
     runs.run_all(begun)
-    assert_everybody_once(begun, 25_000)
+    assert_everybody_once(begun, 2500)
 
 
 def test_a_run_whose_starter_was_killed_between_its_rows_is_mended() -> None:
@@ -120,7 +128,7 @@ def test_a_claim_that_never_gets_on_is_given_up_and_the_run_is_partial() -> None
 
 # ------------------------------------------------------------------------------------------------------------- stopped
 def test_a_worker_that_was_stopped_past_its_claim_writes_nothing_when_it_wakes() -> None:
-    crowd(100, 25_000)
+    crowd(100, 2500, bucket=HERE)
     begun = runs.start_run("manual", TODAY)
     with gate("dept_100", "customers", "UPDATE", "OLD.customer_id = 1000000015003") as shut:
         worker = Process(lambda: runs.work(begun.pk, 100, HERE))
@@ -136,25 +144,23 @@ def test_a_worker_that_was_stopped_past_its_claim_writes_nothing_when_it_wakes()
     assert stored() == written
     assert claim_of(begun)["state"] == "done"
     runs.run_all(begun)
-    assert_everybody_once(begun, 25_000)
+    assert_everybody_once(begun, 2500)
 
 
 def test_a_chunk_of_a_claim_that_was_taken_is_rolled_back_whole() -> None:
-    crowd(100, 25_000)
+    crowd(100, 2500, bucket=HERE)
     begun = runs.start_run("manual", TODAY)
-    claim = claims.take(begun.pk, 100, HERE)
-    assert claim is not None
-    taken = []
+    claim = take(begun)
+    taken: list[claims.Claim] = []
 
     def somebody_takes_it() -> None:
         if not taken:
             age()
-            taken.append(claims.take(begun.pk, 100, HERE))
+            taken.append(take(begun))
 
     with pytest.raises(ClaimLostError):
-        buckets.classify(claim, TODAY, publishing.current(), full=False, on_progress=somebody_takes_it)
-    other = taken[0]
-    assert other is not None
+        buckets.classify(claim, TODAY, publishing.current(), on_progress=somebody_takes_it)
+    (other,) = taken
     assert other.token != claim.token
     assert (other.position, other.judged, other.mode) == (claim.position, 1000, "full")
     assert sum(name == HIGH for name in classes().values()) == 1000
@@ -163,14 +169,13 @@ def test_a_chunk_of_a_claim_that_was_taken_is_rolled_back_whole() -> None:
 
 
 def test_a_worker_of_a_run_that_was_overtaken_writes_nothing() -> None:
-    crowd(100, 25_000)
+    crowd(100, 2500, bucket=HERE)
     night = runs.start_run("nightly", TODAY)
-    claim = claims.take(night.pk, 100, HERE)
-    assert claim is not None
+    claim = take(night)
     tonight = runs.start_run("nightly", TODAY + timedelta(days=1))
     assert tonight.is_new
     with pytest.raises(ClaimLostError):
-        buckets.classify(claim, TODAY, publishing.current(), full=False, on_progress=lambda: None)
+        buckets.classify(claim, TODAY, publishing.current(), on_progress=lambda: None)
     claims.make(night.pk, 100, only_report=False)  # a keeper that is late makes none for it
     assert {row.state for row in RunClaim.objects.using("dept_100").filter(run_id=night.pk)} == {"failed"}
     assert set(classes().values()) == {None}
@@ -253,7 +258,7 @@ def test_the_next_run_ends_one_that_only_waits_and_does_its_share(fragile_depart
 
 # ------------------------------------------------------------------------------------------------------ the real thing
 def test_a_celery_worker_killed_in_the_middle_is_replaced_by_another(process_environ: dict[str, str]) -> None:
-    crowd(100, 25_000)
+    crowd(100, 2500, bucket=HERE)
     begun = runs.start_run("manual", TODAY)
     with gate("dept_100", "customers", "UPDATE", "OLD.customer_id = 1000000015003") as shut:
         first = _celery(process_environ)
@@ -281,7 +286,7 @@ def test_a_celery_worker_killed_in_the_middle_is_replaced_by_another(process_env
     finally:
         os.killpg(second.pid, signal.SIGTERM)
         second.wait()
-    assert_everybody_once(begun, 25_000)
+    assert_everybody_once(begun, 2500)
 
 
 def _celery(environ: dict[str, str]) -> subprocess.Popen[bytes]:
