@@ -25,7 +25,7 @@ from django.utils import timezone
 from profiles import buckets, claims, publishing
 from profiles.claims import ClaimLostError, ClaimView
 from profiles.days import day_of, day_zone
-from profiles.models import ProfileRun
+from profiles.models import ProfileRun, RuleVersion
 from profiles.rules import MissingFactError, RuleError
 from profiles.summaries import summarise
 from scrm import sharding
@@ -34,6 +34,7 @@ logger = structlog.get_logger(__name__)
 
 Kind, State = ProfileRun.Kind, ProfileRun.State
 POLL_SECONDS = 0.5
+START_ATTEMPTS = 10
 
 
 class RunRefusedError(Exception):
@@ -83,14 +84,17 @@ def start_run(
     full: bool = False,
     homes: Sequence[int] | None = None,
     requested_by: str = "system",
+    rule_version: int | None = None,
 ) -> ProfileRun:
     """Start a run, or return the one that stands in its way; `is_new` of what comes back tells which.
 
     as_of: behaviours before that day's midnight (of the stored zone) count; today at the latest.
-    homes: all of them unless given. There is one nightly run a day, and one run that writes at a time: a second start
-    returns the first. A run that only waits for homes that are down makes room, and so does last night's for tonight's.
+    homes: all of them unless given. rule_version: of a backtest only, which may try a draft (as it is when each bucket
+    is judged); everybody else gets the rules in force.
+    There is one nightly run a day, and one run that writes at a time: a second start returns the first. A run that only
+    waits for homes that are down makes room, and so does last night's for tonight's.
     Nobody is told: see tasks.launch. Database: control, and one transaction on each home.
-    Raises RunRefusedError, RuleError (no usable rules), UnknownHomeError.
+    Raises RunRefusedError, RuleError (no usable rules), RuleVersion.DoesNotExist, UnknownHomeError.
     """
     if day_zone().key != settings.TIME_ZONE:
         raise RunRefusedError(
@@ -102,10 +106,12 @@ def start_run(
     wanted = sorted(set(sharding.shard_map().homes if homes is None else homes))
     for home in wanted:
         sharding.alias(home)
-    version = publishing.current_version()
+    if rule_version is not None and kind != Kind.BACKTEST:
+        raise RunRefusedError("Only a backtest may use other rules than those in force.")
+    version = publishing.current_version() if rule_version is None else RuleVersion.objects.get(version=rule_version)
     publishing.rule_set_of(version)
     values = {"kind": kind, "as_of": as_of, "full": full, "homes": wanted, "requested_by": requested_by[:150]}
-    while True:
+    for attempt in range(START_ATTEMPTS):
         try:
             with transaction.atomic():
                 run = ProfileRun.objects.create(rule_version=version, **values)
@@ -114,6 +120,8 @@ def start_run(
             found = _find_obstacle(kind, as_of)
             if found is not None and not _make_way(found, kind, as_of):
                 return found
+            if attempt == START_ATTEMPTS - 1:
+                raise
     run.is_new = True
     logger.info("run_started", run=run.pk, kind=kind, as_of=as_of.isoformat(), rules=version.version, homes=wanted)
     make_claims(run)

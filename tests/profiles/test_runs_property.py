@@ -46,17 +46,19 @@ STEPS = st.one_of(
     st.tuples(st.just("erase"), who),
     st.tuples(st.just("publish"), rule_sets()),
 )
+# After how many days, the nights between being skipped. Most of a class's changes by time alone need some days.
+DAYS = st.sampled_from([1, 1, 1, 2, 3, 5, 8, 13])
 NIGHTS = st.one_of(
-    st.just(("night",)),
-    st.just(("night",)),
+    st.tuples(st.just("night"), DAYS),
+    st.tuples(st.just("night"), DAYS),
+    st.tuples(st.just("night"), DAYS),
     st.just(("again",)),
     st.just(("full",)),
-    st.just(("sleep",)),
     st.tuples(st.just("cut short"), st.integers(0, 9)),
     st.tuples(st.just("backtest"), st.integers(0, 8)),
     st.tuples(st.just("earlier"), st.integers(1, 8)),
 )
-HISTORIES = st.lists(st.tuples(st.lists(STEPS, max_size=6), NIGHTS), min_size=2, max_size=7)
+HISTORIES = st.tuples(rule_sets(), st.lists(st.tuples(st.lists(STEPS, max_size=6), NIGHTS), min_size=2, max_size=8))
 
 
 @dataclass
@@ -157,8 +159,8 @@ class World:
         self.rules = rule_set
 
     # ---- runs
-    def _night(self) -> None:
-        self.today += timedelta(days=1)
+    def _night(self, days: int = 1) -> None:
+        self.today += timedelta(days=days)
         self._run("nightly")
 
     def _again(self) -> None:
@@ -166,9 +168,6 @@ class World:
 
     def _full(self) -> None:
         self._run("manual", full=True)
-
-    def _sleep(self) -> None:
-        self.today += timedelta(days=1)
 
     def _cut_short(self, buckets: int) -> None:
         """A night of which only some buckets are done, overtaken by the next one."""
@@ -237,11 +236,12 @@ def _last(person: Person, kind: str, as_of: date) -> datetime | None:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(HISTORIES)
-def test_incremental_nights_equal_full_runs(clean_databases: None, history: list[Any]) -> None:
+def test_incremental_nights_equal_full_runs(clean_databases: None, history: tuple[RuleSet, list[Any]]) -> None:
     reset_databases()
     forget_all()
     world = World()
-    for steps, night in history:
+    rule_set, nights = history
+    for steps, night in [([("publish", rule_set)], ("again",)), *nights]:
         for step in [*steps, night]:
             note(f"{world.today} {step}")
             world.do(step)
