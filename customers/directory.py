@@ -171,7 +171,8 @@ def upsert_many(items: Sequence[CustomerData], *, create: bool = True) -> Upsert
         if not wanted:
             return done
     for external_userid in wanted:
-        done.reject("busy", external_userid)
+        # A directory row that leads nowhere, until the sweep: nobody for a reader, and for who would change them.
+        done.reject("busy" if create else "unknown_customer", external_userid)
     return done
 
 

@@ -143,12 +143,9 @@ def insert_customers(home: int, items: Mapping[int, CustomerData], *, now: datet
 
 
 def _require_own_rows(alias: str, items: Mapping[int, CustomerData]) -> None:
-    there = (
-        Customer.objects.using(alias).filter(customer_id__in=list(items)).values_list("customer_id", "external_userid")
-    )
-    taken = [
-        customer_id for customer_id, external_userid in there if items[customer_id].external_userid != external_userid
-    ]
+    there = Customer.objects.using(alias).filter(customer_id__in=list(items))
+    owners = dict(there.values_list("customer_id", "external_userid"))
+    taken = [customer_id for customer_id, owner in owners.items() if items[customer_id].external_userid != owner]
     if taken:
         logger.error("addresses_taken", home=sharding.home_of(taken[0]), customer_ids=taken[:10])
         raise AddressTakenError

@@ -30,7 +30,7 @@ COLUMNS = Columns(
     optional=("refers_to", "detail", "home"),
 )
 # What a repeat may mend: the import waits for it.
-PASSING = ("department_unavailable", "busy")
+PASSING = ("department_unavailable", "busy", "address_taken")
 # How Excel in China shows a time.
 SPREADSHEET_TIME = re.compile(r"(\d{4})[/-](\d{1,2})[/-](\d{1,2})(?:[ T](\d{1,2}):(\d{2})(?::(\d{2}))?)?", re.ASCII)
 

@@ -58,6 +58,7 @@ REASONS = {
     "erased": "this customer was erased, and has not been added again since",
     "erasure_in_progress": "this customer is being erased",
     "no_open_home": "no home is open for new customers: open one with `manage.py shards open N`",
+    "address_taken": "the home gives customer_ids twice: run `manage.py migrate_shards`, then try again",
     "department_unavailable": "the department database cannot be reached: try again later",
     "busy": "others are writing the same customers: try again",
     "event_id_conflict": "this event_id was used before with other contents",

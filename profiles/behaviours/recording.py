@@ -84,32 +84,38 @@ def record_behaviours(
             waiting.append(read)
         else:
             done.rejected.append(read)
-    for attempt in ("as the directory says", "once more, for who has moved meanwhile"):
+    for is_second in (False, True):
         if not waiting:
             break
-        addresses = _resolve(waiting, done, create_missing=create_missing)
+        addresses = _resolve(waiting, done, create_missing=create_missing, settle=is_second)
         waiting = _record_all(waiting, addresses, done, source=source, now=now)
         if waiting:
-            logger.info("behaviours_of_absent_customers", items=len(waiting), attempt=attempt)
+            logger.info("behaviours_of_absent_customers", items=len(waiting), is_second=is_second)
     done.rejected += [Rejection.because(one.place, "unknown_customer") for one in waiting]
     done.rejected.sort(key=lambda rejection: rejection.index)
     return done
 
 
-def _resolve(waiting: Sequence[Contents], done: Recorded, *, create_missing: bool) -> dict[str, int]:
-    """Return {external_userid: customer_id} of those who are there, or now are; reject the items of all others."""
+def _resolve(
+    waiting: Sequence[Contents], done: Recorded, *, create_missing: bool, settle: bool = False
+) -> dict[str, int]:
+    """Return {external_userid: customer_id} of those who are there, or now are; reject the items of all others.
+
+    settle: they were not where the directory says; wait for who is moving them, or end what a dead one began.
+    """
     wanted: dict[str, Contents] = {}
     for one in waiting:
         if one.external_userid not in wanted or (one.home and not wanted[one.external_userid].home):
             wanted[one.external_userid] = one
-    known = directory.addresses(list(wanted))
+    known = {} if settle else directory.addresses(list(wanted))
     missing = [one for external_userid, one in wanted.items() if external_userid not in known]
     if not missing:
         return known
     codes = dict.fromkeys((one.external_userid for one in missing), "unknown_customer")
-    if create_missing:
+    if create_missing or settle:
         made = directory.upsert_many(
-            [CustomerData(one.external_userid, home=one.home, respect_tombstone=True) for one in missing]
+            [CustomerData(one.external_userid, home=one.home, respect_tombstone=True) for one in missing],
+            create=not settle,
         )
         done.created += len(made.created)
         known |= made.created | made.updated | made.unchanged
@@ -133,7 +139,7 @@ def _record_all(
     for home in sorted(homes):
         try:
             decision = _record_home(home, homes[home], source=source, now=now)
-        except (sharding.HomeUnavailableError, sharding.UnknownHomeError):
+        except sharding.HomeError:
             reason = f"dept_{home}"
             done.rejected += [Rejection.because(one.place, "department_unavailable", reason) for _, one in homes[home]]
             continue

@@ -45,7 +45,7 @@ from django.db import InterfaceError, OperationalError
 from django.http.request import UnreadablePostError
 from rest_framework import exceptions as drf
 
-from scrm.sharding.errors import HomeUnavailableError, InvalidCustomerIdError, UnknownHomeError
+from scrm.sharding.errors import HomeError, InvalidCustomerIdError
 
 log = structlog.get_logger(__name__)
 P = ParamSpec("P")
@@ -191,7 +191,7 @@ def problem_of(error: BaseException) -> ProblemError:
         return error
     if isinstance(error, drf.APIException):
         return _of_rest_framework(error)
-    if isinstance(error, HomeUnavailableError | UnknownHomeError):
+    if isinstance(error, HomeError):
         return DepartmentUnavailableError(error.home)
     # A customer_id that is none is nobody's.
     if isinstance(error, http.Http404 | InvalidCustomerIdError):

@@ -15,6 +15,7 @@ from scrm.sharding.databases import (
     shard_map,
 )
 from scrm.sharding.errors import (
+    HomeError,
     HomeUnavailableError,
     InvalidCustomerIdError,
     ShardingError,
@@ -29,6 +30,7 @@ from scrm.sharding.paging import Page, Position, page_across
 
 __all__ = [
     "FanOut",
+    "HomeError",
     "HomeUnavailableError",
     "InvalidCustomerIdError",
     "Page",

@@ -2,8 +2,9 @@
 
 ShardingError
 ├── InvalidCustomerIdError    (also ValueError) not an id that we could have given: bad input, do not retry
-├── UnknownHomeError          an id or a request names a home that this process does not know: configuration
-├── HomeUnavailableError      the department database cannot be reached: retry later
+├── HomeError                 this process cannot reach a home now; `home` says which
+│   ├── UnknownHomeError      an id or a request names a home that this process does not know: configuration
+│   └── HomeUnavailableError  the department database cannot be reached: retry later
 ├── UnroutableError           a query on a sharded table without using(…): our bug
 └── WriteOutsideAtomicError   a write to a sharded table outside sharding.atomic: our bug
 """
@@ -21,7 +22,13 @@ class HomeStateError(ShardingError):
     """A home that cannot be opened or closed; the message says why."""
 
 
-class UnknownHomeError(ShardingError):
+class HomeError(ShardingError):
+    """A home that this process cannot reach: what is kept there is out of reach, all else is not."""
+
+    home: int
+
+
+class UnknownHomeError(HomeError):
     """A home that this process has no department database for."""
 
     def __init__(self, home: int) -> None:
@@ -32,7 +39,7 @@ class UnknownHomeError(ShardingError):
         self.home = home
 
 
-class HomeUnavailableError(ShardingError):
+class HomeUnavailableError(HomeError):
     """The department database of a home cannot be reached now; what it holds is not lost."""
 
     def __init__(self, home: int) -> None:

@@ -391,3 +391,48 @@ def test_lock_is_let_go_after_an_error_and_refused_inside_a_transaction() -> Non
     assert [*held, advisory_locks()] == [1, 0]
     with transaction.atomic(), pytest.raises(RuntimeError, match="spans several commits"), hold(["wm1"]):
         pass
+
+
+def point_sequence_at(customer_id: int) -> None:
+    """Make the home give this id next, as after a failover that carried rows but no sequences."""
+    home = sharding.home_of(customer_id)
+    with sharding.atomic_home(home), sharding.cursor(home) as cursor:
+        cursor.execute("SELECT setval('customer_ids', %s, false)", [customer_id % 10**10])
+
+
+def test_nobody_is_led_to_the_row_of_somebody_else() -> None:
+    taken = make("wmA", name="王小明")
+    DirectoryEntry.objects.all().delete()
+    point_sequence_at(taken)
+    done = upsert_many([CustomerData("wmB", home=100), CustomerData("wmC", home=100), CustomerData("wmD", home=101)])
+    assert {one: error.code for one, error in done.rejected.items()} == dict.fromkeys(("wmB", "wmC"), "address_taken")
+    assert list(done.created) == ["wmD"]
+    assert (read("wmB")[0], state_of("wmB"), addresses_of("wmC")) == (None, None, [])
+    assert upsert(CustomerData("wmB", home=100))[1] == "created"
+
+
+def test_an_address_that_the_directory_knows_is_not_given_again() -> None:
+    point_sequence_at(make("wmA"))
+    with pytest.raises(DirectoryError) as caught:
+        upsert(CustomerData("wmB", home=100))
+    assert caught.value.code == "address_taken"
+    assert upsert(CustomerData("wmB", home=100))[1] == "created"
+
+
+@pytest.mark.parametrize("state", ["live", "creating", "moving"])
+def test_a_home_that_this_process_does_not_know_refuses_its_own_only(state: str) -> None:
+    DirectoryEntry.objects.create(external_userid="wm2", customer_id=999 * 10**10 + 5, state=state)
+    done = upsert_many([CustomerData("wm1", {"name": "王"}), CustomerData("wm2", {"name": "李"})])
+    assert list(done.created) == ["wm1"]
+    assert {one: (error.code, error.home) for one, error in done.rejected.items()} == {
+        "wm2": ("department_unavailable", 999)
+    }
+
+
+def test_somebody_new_has_no_more_attributes_than_others_and_none_that_are_null() -> None:
+    data = CustomerData("wm1", {"attributes": {"a": None, "b": 1}}, merge_attributes=True)
+    customer_id, _ = upsert(data)
+    assert upsert(data) == (customer_id, "unchanged")
+    with pytest.raises(DirectoryError) as caught:
+        upsert(CustomerData("wm2", {"attributes": {"a": "x" * 4000, "b": "x" * 4000}}, merge_attributes=True))
+    assert (caught.value.code, state_of("wm2")) == ("attributes_too_large", None)

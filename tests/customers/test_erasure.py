@@ -7,12 +7,13 @@ import psycopg
 import pytest
 from django.db import connections
 
+from customers import directory
 from customers import erasure as erasures
 from customers.directory import DirectoryError, upsert, upsert_many
 from customers.erasure import request_erasure, run_erasure, run_waiting
 from customers.identity import digest
 from customers.lookup import CACHE, read
-from customers.models import Audit, CacheDeletion, CustomerAlias, Erasure, Note, ProfileCount, Tombstone
+from customers.models import Audit, CacheDeletion, CustomerAlias, DirectoryEntry, Erasure, Note, ProfileCount, Tombstone
 from customers.moves import move_customer
 from customers.records import CustomerData
 from customers.sweep import sweep
@@ -309,3 +310,20 @@ def test_upsert_after_the_answer_makes_a_new_person() -> None:
     seen = read("wm1")[0]
     assert seen is not None
     assert (seen["name"], seen["follows"], seen["version"]) == ("", [], 1)
+
+
+def test_erasure_waits_for_a_home_that_this_process_does_not_know() -> None:
+    DirectoryEntry.objects.create(external_userid="wm1", customer_id=999 * 10**10 + 5, state="live")
+    job = run_erasure(request_erasure("wm1", actor="test").id)
+    assert (job.state, job.waiting_for) == ("running", ["dept_999"])
+    assert state_of("wm1") == "erasing"
+
+
+def test_erasure_of_somebody_who_is_busy_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    make("wm1")
+    monkeypatch.setattr(directory, "LOCK_TIMEOUT_SECONDS", 0.1)
+    with psycopg.connect(url_of("default"), autocommit=True) as other:
+        other.execute("SELECT pg_advisory_lock(%s, %s)", [directory.LOCK_SPACE, directory.stripe_of("wm1")])
+        with pytest.raises(DirectoryError) as caught:
+            request_erasure("wm1", actor="test")
+    assert (caught.value.code, state_of("wm1")) == ("busy", "live")

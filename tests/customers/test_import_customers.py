@@ -164,3 +164,11 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="has no column external_userid"):
         run(write(tmp_path / "people.csv", "userid,name", "wmA,王"))
     assert not ImportProgress.objects.exists()
+
+
+def test_rows_of_one_person_that_are_too_large_together_make_nobody(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "external_userid,attr:a,attr:b", f"wm1,{'x' * 4000},", f"wm1,,{'x' * 4000}")
+    run(path)
+    assert counts() == {"rejected": 2}
+    assert [one["code"] for one in rejected(path)] == ["attributes_too_large"] * 2
+    assert addresses(["wm1"]) == {}

@@ -6,6 +6,7 @@ import pytest
 from django.db import connections
 from django.test.utils import CaptureQueriesContext
 
+from customers.access import Scope
 from customers.directory import upsert
 from customers.erasure import request_erasure, run_erasure
 from customers.listing import Filters, list_customers
@@ -132,3 +133,12 @@ def _until_reachable() -> None:
         else:
             return
     raise AssertionError("dept_101 does not come back.")
+
+
+def test_a_department_tells_nothing_of_follows_that_are_not_seen() -> None:
+    make("wm1", name="甲", follows=(follow("ours"), follow("theirs")))
+    make("wm2", name="乙", follows=(follow("ours"), follow("both")))
+    mine = Scope(frozenset({1}), frozenset({"ours", "both"}))
+    theirs = Filters(department=Scope(frozenset({2}), frozenset({"theirs", "both"})))
+    assert [one.customer["name"] for one in list_customers(theirs, scope=mine).items] == ["乙"]
+    assert [one.customer["name"] for one in list_customers(theirs).items] == ["甲", "乙"]

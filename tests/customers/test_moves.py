@@ -9,7 +9,7 @@ from django.db import connections
 from customers.directory import DirectoryError, upsert, upsert_many
 from customers.erasure import request_erasure
 from customers.lookup import CACHE, read, resolve_alias
-from customers.models import Audit, CustomerAlias, DirectoryEntry, ProfileCount
+from customers.models import Audit, CustomerAlias, DirectoryEntry, DirtyCustomer, ProfileCount
 from customers.moves import move_customer
 from customers.records import CustomerData
 from customers.sweep import sweep
@@ -204,3 +204,11 @@ def _until_answered(item: CustomerData) -> None:
         # Whoever is moved without a pause may be told to try again, and nothing else.
         assert [error.code for error in done.rejected.values()] == ["busy"]
     raise AssertionError("Never answered.")
+
+
+def test_who_moved_is_judged_where_they_arrive() -> None:
+    make("wm1", home=100)
+    with sharding.atomic_home(100) as alias:
+        DirtyCustomer.objects.using(alias).all().delete()
+    new = move_customer("wm1", 101, actor="admin")
+    assert [one.customer_id for one in DirtyCustomer.objects.using("dept_101").all()] == [new]

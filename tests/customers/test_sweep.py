@@ -2,10 +2,12 @@
 
 from datetime import timedelta
 
+import psycopg
 import pytest
 from django.db import connections
 from django.utils import timezone
 
+from customers import directory
 from customers import sweep as sweeping
 from customers.erasure import request_erasure, run_erasure, run_waiting
 from customers.lookup import CACHE, read
@@ -15,6 +17,7 @@ from customers.settling import remove_rows
 from customers.sweep import SETTLED_AFTER, Swept, sweep
 from scrm import sharding
 from tests.customers.people import addresses_of, insert_row, make, state_of
+from tests.databases import url_of
 from tests.servers import PrivatePostgres
 
 OLD = timezone.now() - timedelta(hours=1)
@@ -173,3 +176,32 @@ def test_chunks_are_walked_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     insert_row(take(100), "found", created_at=OLD)
     age()
     assert differing(sweep()) == {"directory_removed": 1, "directory_added": 1}
+
+
+def test_who_came_again_after_an_erasure_is_kept() -> None:
+    make("wm1")
+    run_erasure(request_erasure("wm1", actor="test").id)
+    make("wm1", name="又来了")
+    DirectoryEntry.objects.all().delete()  # restored to a moment before they came again
+    assert differing(sweep(older_than=timedelta(0))) == {"directory_added": 1}
+    assert read("wm1")[0]["name"] == "又来了"  # type: ignore[index]
+
+
+def test_a_row_of_somebody_else_at_an_address_is_theirs() -> None:
+    customer_id = take(100)
+    enter("wmA", customer_id)
+    insert_row(customer_id, "wmB", name="乙")
+    age()
+    assert differing(sweep()) == {"directory_removed": 1, "directory_added": 1}
+    assert (read("wmA")[0], read("wmB")[0]["name"]) == (None, "乙")  # type: ignore[index]
+
+
+def test_one_who_cannot_be_settled_keeps_no_other_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    enter("wm1", 999 * 10**10 + 5, "creating")  # a home that this process does not know
+    enter("wm2", take(100), "creating")
+    enter("wm3", take(100), "creating")
+    monkeypatch.setattr(directory, "LOCK_TIMEOUT_SECONDS", 0.1)
+    with psycopg.connect(url_of("default"), autocommit=True) as other:
+        other.execute("SELECT pg_advisory_lock(%s, %s)", [directory.LOCK_SPACE, directory.stripe_of("wm2")])
+        assert differing(sweep()) == {"settled": 1, "unavailable": [999]}
+    assert [state_of(one) for one in ("wm1", "wm2", "wm3")] == ["creating", "creating", None]

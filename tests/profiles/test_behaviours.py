@@ -10,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from customers import directory, erasure
 from customers.models import Customer, DirectoryEntry, DirtyCustomer
+from customers.moves import move_customer
 from profiles.behaviours import record_behaviours
 from profiles.behaviours.statements import LOOK
 from profiles.models import BehaviourKey
@@ -253,6 +254,14 @@ def test_who_vanished_meanwhile_is_unknown() -> None:
         Customer.objects.using(alias).filter(customer_id=wm_a).delete()
     assert DirectoryEntry.objects.filter(external_userid="wmA").exists()
     assert outcome(record(item("p1"), item("p2"))) == (0, 0, {0: "unknown_customer", 1: "unknown_customer"})
+
+
+def test_behaviours_find_who_was_left_between_two_homes() -> None:
+    (old,) = people("wmA")
+    new = move_customer("wmA", 101, actor="test")
+    DirectoryEntry.objects.update(customer_id=old, target_customer_id=new, state="moving")  # the mover died just before
+    assert outcome(record(item("p1"))) == (1, 0, {})
+    assert running_of(new)[0] == 1
 
 
 # ------------------------------------------------------------------------------------------------------- homes, errors
