@@ -32,8 +32,9 @@ ACTIONS = {
     "change_customer": "修改客户",
     "erase_customer": "删除客户",
     "move_customer": "迁移客户",
-    "export_customers": "导出客户（开始）",
-    "export_customers_done": "导出客户（完成）",
+    "export_customers": "导出客户",
+    "open_home": "开放归属库",
+    "close_home": "停用归属库",
     "create_api_key": "建立 API 密钥",
     "revoke_api_key": "吊销 API 密钥",
 }

@@ -64,7 +64,7 @@ class RuleVersionAdmin(ModelAdmin):
         return redirect("admin:profiles_ruleversion_change", current.pk)
 
     def has_draft_permission(self, request: HttpRequest) -> bool:
-        return bool(request.user.has_perm("profiles.add_ruleversion"))  # type: ignore[union-attr]
+        return bool(request.user.has_perm("profiles.add_ruleversion"))
 
     @display(description="版本", ordering="version")
     def title(self, version: RuleVersion) -> str:
@@ -115,7 +115,7 @@ class ProfileRunAdmin(ReadOnlyAdmin):
         return redirect("admin:profiles_profilerun_start")
 
     def has_run_permission(self, request: HttpRequest) -> bool:
-        return bool(request.user.has_perm("profiles.add_profilerun"))  # type: ignore[union-attr]
+        return bool(request.user.has_perm("profiles.add_profilerun"))
 
     @display(description="任务", ordering="id")
     def number(self, run: ProfileRun) -> str:

@@ -78,7 +78,7 @@ class ApiKeyAdmin(ReadOnlyAdmin):
         return redirect("admin:api_apikey_new")
 
     def has_make_permission(self, request: HttpRequest) -> bool:
-        return bool(request.user.has_perm("api.add_apikey"))  # type: ignore[union-attr]
+        return bool(request.user.has_perm("api.add_apikey"))
 
     @display(description="密钥")
     def token(self, key: ApiKey) -> SafeString:
@@ -104,7 +104,7 @@ VERBS = {"add": "新增", "change": "修改", "delete": "删除", "view": "查�
 class PermissionField(forms.ModelMultipleChoiceField):
     """Permissions by their names in 中文, `客户：查看`."""
 
-    def label_from_instance(self, permission: Permission) -> str:  # type: ignore[override]
+    def label_from_instance(self, permission: Permission) -> str:
         model: Any = permission.content_type.model_class()
         verb, _, of = permission.codename.partition("_")
         is_usual = of == permission.content_type.model and verb in VERBS
@@ -145,7 +145,7 @@ class UserAdmin(BaseUserAdmin, ModelAdmin):
             return permission_field("用户权限", "除了所在用户组的权限以外，再给这个用户的权限。")
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
         # A Chinese name is one word: Django's two fields would show it the wrong way round.
-        if db_field.name == "first_name":
+        if db_field.name == "first_name" and field is not None:
             field.label = "姓名"
         return field
 

@@ -46,7 +46,7 @@ def requires(permission: str) -> Callable[[View[P]], View[P]]:
     def decorate(view: View[P]) -> View[P]:
         @wraps(view)
         def checked(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
-            if not request.user.has_perm(f"customers.{permission}"):  # type: ignore[union-attr]
+            if not request.user.has_perm(f"customers.{permission}"):
                 raise PermissionDenied
             return view(request, *args, **kwargs)
 

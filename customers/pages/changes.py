@@ -115,9 +115,10 @@ def edit_page(request: HttpRequest, customer: dict[str, Any]) -> HttpResponseBas
 def move_page(request: HttpRequest, customer: dict[str, Any]) -> HttpResponseBase:
     """Move a customer to another home, after asking."""
     homes = [home for home in sharding.shard_map().homes if home != customer["home"]]
-    if request.method == "POST" and request.POST.get("home") in map(str, homes):
+    chosen = next((home for home in homes if str(home) == request.POST.get("home")), None)
+    if chosen is not None:
         try:
-            customer_id = move_customer(customer["external_userid"], int(request.POST["home"]), actor=actor_of(request))
+            customer_id = move_customer(customer["external_userid"], chosen, actor=actor_of(request))
         except DirectoryError as error:
             messages.error(request, REASONS.get(error.code, str(error)))
         except TimeoutError:
@@ -125,7 +126,7 @@ def move_page(request: HttpRequest, customer: dict[str, Any]) -> HttpResponseBas
         except sharding.HomeUnavailableError as error:
             messages.error(request, f"归属库 dept_{error.home} 暂时无法连接，客户仍在原处。")
         else:
-            messages.success(request, f"已迁移到 dept_{request.POST['home']}，新的客户编号是 {customer_id}。")
+            messages.success(request, f"已迁移到 dept_{chosen}，新的客户编号是 {customer_id}。")
             return redirect("admin:customers_customer_change", customer_id)
     return render_page(
         request, "customers/move.html", f"迁移 {customer['name'] or customer['external_userid']}",
@@ -151,7 +152,7 @@ def erase_page(request: HttpRequest, customer: dict[str, Any]) -> HttpResponseBa
             messages.success(request, "客户已从所有位置删除。")
         else:
             messages.warning(request, "客户已不可见；有位置暂时无法连接，恢复后会自动删完。")
-        if request.user.has_perm("customers.view_erasure"):  # type: ignore[union-attr]
+        if request.user.has_perm("customers.view_erasure"):
             return redirect("admin:customers_erasure_change", erasure.id)
         return redirect("admin:customers_customer_changelist")
     return render_page(

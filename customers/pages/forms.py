@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 from django import forms
+from django.http import QueryDict
 
 from customers.attributes import (
     MAX_BYTES,
@@ -48,8 +49,9 @@ class CustomerForm(forms.Form):
 
     WECOM = ("name", "gender", "corp_name", "position")
 
-    def __init__(self, customer: Mapping[str, Any], data: Any = None) -> None:
+    def __init__(self, customer: Mapping[str, Any], data: QueryDict | None = None) -> None:
         self.customer = customer
+        self._sent = data
         initial = {name: customer[name] for name in ("version", *self.WECOM)}
         super().__init__(data, initial={**initial, "tags": customer["own_tag_ids"]}, auto_id="customer_%s")
         if customer["mobile"]:
@@ -73,22 +75,23 @@ class CustomerForm(forms.Form):
     @property
     def tag_options(self) -> list[tuple[str, list[tuple[str, str, bool]]]]:
         """The tag library by group: (id, name, is it on)."""
-        on = set(self.data.getlist("tags") if self.is_bound else self.customer["own_tag_ids"])
+        on = set(self._sent.getlist("tags") if self._sent is not None else self.customer["own_tag_ids"])
         tags: Any = self.fields["tags"]
         return [(group, [(number, name, number in on) for number, name in found]) for group, found in tags.choices]
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
         """The attributes as they stand in the form."""
-        if self.is_bound:
-            return list(zip(self.data.getlist("key"), self.data.getlist("value"), strict=False))
+        if self._sent is not None:
+            return list(zip(self._sent.getlist("key"), self._sent.getlist("value"), strict=False))
         return [(key, attribute_text(value)) for key, value in sorted(self.customer["attributes"].items())]
 
     def clean_version(self) -> int:
         version: int = self.cleaned_data["version"]
-        if version != self.customer["version"]:
-            self.data = self.data.copy()
-            self.data["version"] = str(self.customer["version"])
+        if version != self.customer["version"] and self._sent is not None:
+            shown = self._sent.copy()
+            shown["version"] = str(self.customer["version"])
+            self.data = shown
             raise forms.ValidationError("这位客户的资料刚刚有变化，请核对后再保存一次。")
         return version
 

@@ -1,11 +1,12 @@
 """Customers over all homes, page by page, and the same as a file."""
 
 import csv
-from collections.abc import Iterator
-from typing import Any
+from io import TextIOWrapper
+from tempfile import TemporaryFile
+from typing import IO, Any
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponseRedirect, QueryDict, StreamingHttpResponse
+from django.http import FileResponse, HttpRequest, HttpResponseRedirect, QueryDict
 from django.http.response import HttpResponseBase
 from django.utils import timezone
 
@@ -25,7 +26,9 @@ from scrm import sharding
 from scrm.held import Held
 
 PAGE_SIZE = 50
-EXPORT_STEP = 500
+EXPORT_STEP = 1000
+# Some ten seconds and 50 MB; more would make proxies give up waiting.
+MAX_EXPORT = 200_000
 EXPORT_COLUMNS = (
     "客户编号", "外部联系人ID", "姓名", "类型", "性别", "所在企业", "职位", "手机号", "归属库", "画像",
     "购买次数", "互动次数", "累计金额", "最近购买", "最近互动", "跟进人", "标签", "创建时间",
@@ -59,7 +62,7 @@ def list_page(request: HttpRequest) -> HttpResponseBase:
             "total": _total(form, scope) if is_valid else None,
             "has_customers": bool(page.items) or form.is_filtering or bool(page.unavailable),
             **_ways(request.GET, page),
-            "can_export": request.user.has_perm("customers.export_customer"),  # type: ignore[union-attr]
+            "can_export": request.user.has_perm("customers.export_customer"),
         },
     )
 
@@ -112,51 +115,54 @@ def _row(listed: Listed) -> dict[str, Any]:
 @requires("export_customer")
 @requires("view_customer")
 def export_file(request: HttpRequest) -> HttpResponseBase:
-    """Send the filtered list as a CSV file, mobiles masked, or fail: never send less than there is.
+    """Send the filtered list as a CSV file, mobiles masked; no file when it would be short of somebody.
 
-    When a home is down before the first line there is no file; when one goes down later the connection breaks off, so
-    that the browser reports a failed download. Database: two queries on a home for each 500 customers, two inserts.
+    It is written whole before the first byte is sent: a stream that breaks off looks complete to a browser, because
+    the server ends it properly. Database: two queries on a home for each 1 000 customers, one insert on control.
     """
     form = FilterForm(request.GET)
-    back = f"../?{_query(request.GET, cursor='', trail='')}"
+    back = HttpResponseRedirect(f"../?{_query(request.GET, cursor='', trail='')}")
     if not form.is_valid():
-        return HttpResponseRedirect(back)
-    filters, scope, actor = form.filters(), scope_of_user(request.user), actor_of(request)
-    first = list_customers(filters, scope=scope, limit=EXPORT_STEP)
-    reachable = sharding.fan_out(lambda home: sharding.cursor(home).close())
-    down = sorted({*first.unavailable, *reachable.unavailable})
-    if down and filters.home in (None, *down):
-        names = "、".join(f"dept_{home}" for home in down)
-        messages.error(request, f"没有导出：归属库 {names} 暂时无法连接，文件会不完整。请稍后再试。")
-        return HttpResponseRedirect(back)
-    record(actor, "export_customers", detail={"filters": form.in_words()})
-    response = StreamingHttpResponse(_lines(filters, scope, first, actor), content_type="text/csv; charset=utf-8")
+        return back
+    file = TemporaryFile()  # noqa: SIM115 - the response closes it
+    try:
+        count = _write(file, form.filters(), scope_of_user(request.user))
+    except sharding.HomeUnavailableError as error:
+        messages.error(request, f"没有导出：归属库 dept_{error.home} 暂时无法连接，文件会不完整。请稍后再试。")
+        return back
+    except _TooManyError:
+        messages.error(request, f"没有导出：超过 {MAX_EXPORT:,} 位客户，请先筛选，分几次导出。")
+        return back
+    record(actor_of(request), "export_customers", detail={"filters": form.in_words(), "rows": count})
+    file.seek(0)
     stamp = timezone.localtime().strftime("%Y%m%d-%H%M")
-    response["Content-Disposition"] = f'attachment; filename="customers-{stamp}.csv"'
-    return response
+    return FileResponse(file, as_attachment=True, filename=f"customers-{stamp}.csv", content_type="text/csv")
 
 
-class _Line:
-    """What csv writes to: gives the line back."""
-
-    def write(self, line: str) -> str:
-        return line
+class _TooManyError(Exception):
+    """More customers than one file may hold."""
 
 
-def _lines(filters: Filters, scope: Scope, page: sharding.Page[Listed], actor: str) -> Iterator[str]:
-    writer = csv.writer(_Line())
+def _write(file: IO[bytes], filters: Filters, scope: Scope) -> int:
+    """Write everybody into a file; return how many. Raises HomeUnavailableError, _TooManyError."""
+    # With a byte order mark Excel reads it as UTF-8.
+    text = TextIOWrapper(file, encoding="utf-8-sig", newline="", write_through=True)
+    writer = csv.writer(text)
+    writer.writerow(EXPORT_COLUMNS)
     count = 0
-    yield "\ufeff" + writer.writerow(EXPORT_COLUMNS)  # with a BOM Excel reads it as UTF-8
+    position: sharding.Position | None = None
     while True:
-        for one in page.items:
-            count += 1
-            yield writer.writerow([_cell(value) for value in _export_row(one)])
-        if page.position is None:
-            break
-        page = list_customers(filters, scope=scope, position=page.position, limit=EXPORT_STEP)
+        page = list_customers(filters, scope=scope, position=position, limit=EXPORT_STEP)
         if page.unavailable:
             raise sharding.HomeUnavailableError(page.unavailable[0])
-    record(actor, "export_customers_done", detail={"rows": count})
+        writer.writerows([_cell(value) for value in _export_row(one)] for one in page.items)
+        count += len(page.items)
+        if count > MAX_EXPORT:
+            raise _TooManyError
+        position = page.position
+        if position is None:
+            text.detach()
+            return count
 
 
 def _cell(value: object) -> object:

@@ -54,7 +54,7 @@ def find_person(request: HttpRequest, customer_id: int) -> dict[str, Any]:
         raise _ElsewhereError("admin:customers_customer_change", now_at)
     if entry.state == DirectoryEntry.State.ERASING:
         erasure = Erasure.objects.filter(digest=digest(entry.external_userid), state=Erasure.State.RUNNING).first()
-        if erasure is not None and request.user.has_perm("customers.view_erasure"):  # type: ignore[union-attr]
+        if erasure is not None and request.user.has_perm("customers.view_erasure"):
             raise _ElsewhereError("admin:customers_erasure_change", erasure.pk)
         raise Http404("这位客户正在被删除")
     customer, _is_free = find_customer(customer_id)
@@ -133,7 +133,7 @@ def follows(request: HttpRequest, customer: Mapping[str, Any]) -> tuple[str, dic
     return "customers/follows.html", {
         "live": live,
         "lost": lost,
-        "can_view_mobile": request.user.has_perm("customers.view_mobile"),  # type: ignore[union-attr]
+        "can_view_mobile": request.user.has_perm("customers.view_mobile"),
     }
 
 
@@ -142,7 +142,7 @@ def notes(request: HttpRequest, customer: Mapping[str, Any]) -> tuple[str, dict[
     """What staff wrote down. Database: one query on the home's, one on control for the authors' names."""
     return "customers/notes.html", {
         **notes_context(request, customer["customer_id"]),
-        "can_write": request.user.has_perm("customers.change_customer"),  # type: ignore[union-attr]
+        "can_write": request.user.has_perm("customers.change_customer"),
     }
 
 
@@ -167,7 +167,7 @@ def older_notes(request: HttpRequest, customer: dict[str, Any]) -> HttpResponseB
     context = {
         **notes_context(request, customer["customer_id"], before),
         "customer": customer,
-        "can_write": request.user.has_perm("customers.change_customer"),  # type: ignore[union-attr]
+        "can_write": request.user.has_perm("customers.change_customer"),
     }
     return TemplateResponse(request, "customers/notes_items.html", context)
 
@@ -185,7 +185,7 @@ def fields(request: HttpRequest, customer: Mapping[str, Any]) -> tuple[str, dict
     return "customers/fields.html", {
         "attributes": {key: attribute_text(value) for key, value in sorted(customer["attributes"].items())},
         "mobiles": [customer["mobile"]],
-        "can_view_mobile": request.user.has_perm("customers.view_mobile"),  # type: ignore[union-attr]
+        "can_view_mobile": request.user.has_perm("customers.view_mobile"),
     }
 
 

@@ -47,7 +47,7 @@ def render_sections(request: HttpRequest, customer: Mapping[str, Any], *, side: 
     found = sorted((one for one in _sections.values() if one.is_side == side), key=lambda one: one.order)
     html = []
     for one in found:
-        if one.permission is None or request.user.has_perm(one.permission):  # type: ignore[union-attr]
+        if one.permission is None or request.user.has_perm(one.permission):
             template, context = one.render(request, customer)
             html.append(render_to_string(template, {"customer": customer, **context}, request=request))
     return html

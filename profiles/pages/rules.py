@@ -41,7 +41,7 @@ class Row:
 
 
 def _may(request: HttpRequest, permission: str) -> None:
-    if not request.user.has_perm(f"profiles.{permission}"):  # type: ignore[union-attr]
+    if not request.user.has_perm(f"profiles.{permission}"):
         raise PermissionDenied
 
 
@@ -73,13 +73,15 @@ def version_page(request: HttpRequest, version_id: int) -> HttpResponseBase:
         _may(request, "change_ruleversion")
         return _save(request, version)
     rows, problem = _rows_of(version)
-    context = {"version": version, "rows": rows, "errors": [problem] if problem else []}
+    errors = [problem] if problem else []
     if version.state == DRAFT and can_change:
-        return _edit_page(request, version, rows, context["errors"], version.default_profile, version.note)
+        return _edit_page(request, version, rows, errors, version.default_profile, version.note)
     return render_page(
         request, "profiles/rules.html", str(version), RuleVersion,
         {
-            **context,
+            "version": version,
+            "rows": rows,
+            "errors": errors,
             "in_force": version == publishing_version(),
             "can_copy": user.has_perm("profiles.add_ruleversion"),
             "can_publish": version.state == DRAFT and user.has_perm("profiles.publish_ruleversion"),

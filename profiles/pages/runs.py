@@ -55,7 +55,7 @@ class StartForm(forms.Form):
 
 
 def _may(request: HttpRequest, permission: str) -> None:
-    if not request.user.has_perm(f"profiles.{permission}"):  # type: ignore[union-attr]
+    if not request.user.has_perm(f"profiles.{permission}"):
         raise PermissionDenied
 
 
@@ -120,7 +120,7 @@ def run_page(request: HttpRequest, run_id: int) -> HttpResponseBase:
             "matrix": matrix(run.summary.get("moves", [])),
             "counts_today": run.as_of == day_of(run.started_at),
             "last_day": run.as_of - timedelta(days=1),
-            "can_wake": run.state == RUNNING and request.user.has_perm("profiles.add_profilerun"),  # type: ignore[union-attr]
+            "can_wake": run.state == RUNNING and request.user.has_perm("profiles.add_profilerun"),
         },
     )  # fmt: skip
 

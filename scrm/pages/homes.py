@@ -20,7 +20,7 @@ from scrm.sharding.models import Home
 def homes_page(request: HttpRequest) -> HttpResponseBase:
     """Show every database; `?count` counts rows by table too, which reads each customers table."""
     user = request.user
-    if not user.has_perm("sharding.view_home"):  # type: ignore[union-attr]
+    if not user.has_perm("sharding.view_home"):
         raise PermissionDenied
     counts = "count" in request.GET
     return render_page(
@@ -28,7 +28,7 @@ def homes_page(request: HttpRequest) -> HttpResponseBase:
         {
             "inspection": inspect(count=counts),
             "counts": counts,
-            "can_change": user.has_perm("sharding.change_home"),  # type: ignore[union-attr]
+            "can_change": user.has_perm("sharding.change_home"),
         },
     )  # fmt: skip
 
@@ -36,7 +36,7 @@ def homes_page(request: HttpRequest) -> HttpResponseBase:
 @require_POST
 def change_home(request: HttpRequest, home: int) -> HttpResponseBase:
     """Open or close a home for new customers."""
-    if not request.user.has_perm("sharding.change_home"):  # type: ignore[union-attr]
+    if not request.user.has_perm("sharding.change_home"):
         raise PermissionDenied
     opens = request.POST.get("to") == "open"
     try:

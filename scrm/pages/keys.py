@@ -41,7 +41,7 @@ class KeyForm(forms.Form):
 
 
 def _may(request: HttpRequest, permission: str) -> None:
-    if not request.user.has_perm(f"api.{permission}"):  # type: ignore[union-attr]
+    if not request.user.has_perm(f"api.{permission}"):
         raise PermissionDenied
 
 
@@ -78,7 +78,7 @@ def key_page(request: HttpRequest, key_id: int) -> HttpResponseBase:
             "key": key,
             "scopes": [SCOPES.get(scope, scope) for scope in key.scopes],
             "departments": [names.get(number, str(number)) for number in key.department_ids],
-            "can_revoke": key.revoked_at is None and request.user.has_perm("api.delete_apikey"),  # type: ignore[union-attr]
+            "can_revoke": key.revoked_at is None and request.user.has_perm("api.delete_apikey"),
         },
     )  # fmt: skip
 

@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.utils import timezone
 
-from customers.directory import addresses
+from customers.directory import addresses, upsert
+from customers.records import CustomerData
 from profiles.days import day_of
 from profiles.models import ProfileRun
 from profiles.runs import run_all, start_run
@@ -16,7 +18,6 @@ from scrm import held
 from scrm.demo.company import Company
 from scrm.demo.seeding import seed_behaviours, seed_customers, seed_organisation
 
-PASSWORD = "一个够长的密码-42"
 LONG_NAME = "上海浦东新区张江高科技园区博云路二号人工智能岛长名字测试客户" * 2 + "王大锤王"
 
 
@@ -30,12 +31,18 @@ def _nothing_held() -> Iterator[None]:
 @pytest.fixture
 def company(clean_databases: None) -> Company:
     """Forty customers with follows, tags and behaviours; nobody is classified yet."""
-    company = Company(seed=11, now=timezone.localtime(), customers=40)
+    company = Company(seed=11, now=timezone.localtime(), customers=40, days=60)
     seed_organisation(company)
     seed_customers(company, lambda _: None)
     seed_behaviours(company, lambda _: None)
     held.forget_all()
     return company
+
+
+@pytest.fixture
+def customer_id(clean_databases: None) -> int:
+    """Somebody, in a company of one."""
+    return upsert(CustomerData("wm-somebody", {"name": "王一"}, home=100))[0]
 
 
 @pytest.fixture
@@ -55,7 +62,8 @@ def customer_ids(company: Company) -> list[int]:
 
 @pytest.fixture
 def admin_user(clean_databases: None) -> User:
-    return User.objects.create_superuser("admin", "admin@example.com", PASSWORD, first_name="林婉清")
+    # Without a password: hashing one is the slowest thing that most tests would do.
+    return User.objects.create_superuser("admin", "admin@example.com", first_name="林婉清")
 
 
 @pytest.fixture
@@ -70,7 +78,7 @@ def staff_with(clean_databases: None) -> Callable[..., Client]:
     """Log somebody in who has just these permissions, such as customers.view_customer."""
 
     def log_in(*permissions: str) -> Client:
-        user = User.objects.create_user("operator", password=PASSWORD, is_staff=True)
+        user = User.objects.create_user("operator", is_staff=True)
         for permission in permissions:
             app, codename = permission.split(".")
             user.user_permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
@@ -82,14 +90,14 @@ def staff_with(clean_databases: None) -> Callable[..., Client]:
 
 
 @pytest.fixture
-def desk(page: Any, admin_user: User) -> Any:
-    """A page of Chromium, logged in; what goes wrong on it is kept in page.troubles."""
+def desk(page: Any, admin_user: User, live_server_url: str) -> Iterator[Any]:
+    """A page of Chromium, logged in; nothing may go wrong on it, which page.troubles tells also meanwhile."""
     page.troubles = []
     page.on("pageerror", lambda error: page.troubles.append(str(error)))
     page.on("console", lambda message: page.troubles.append(message.text) if message.type == "error" else None)
-    page.goto("/admin/")
-    page.fill("[name=username]", "admin")
-    page.fill("[name=password]", PASSWORD)
-    page.click("[type=submit]")
-    page.wait_for_url("**/admin/")
-    return page
+    client = Client()
+    client.force_login(admin_user)
+    session = client.cookies[settings.SESSION_COOKIE_NAME].value
+    page.context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": session, "url": live_server_url}])
+    yield page
+    assert page.troubles == []

@@ -72,7 +72,7 @@ def test_filters(admin: Client, customer_ids: list[int], classified: object) -> 
     assert len(listed(admin, "?profile=+")) == 1
 
 
-@pytest.mark.usefixtures("company")
+@pytest.mark.usefixtures("customer_id")
 def test_search_by_one_character_by_two_and_by_id(admin: Client) -> None:
     external_userid = "wm'quote\"🙂"
     customer_id, _ = upsert(CustomerData(external_userid, {"name": "欧阳娜娜"}, home=101))
@@ -84,7 +84,7 @@ def test_search_by_one_character_by_two_and_by_id(admin: Client) -> None:
 
 
 @pytest.mark.parametrize("query", ["home=7", "home=x", "department=9999", "tag=nope", "q=" + "x" * 65])
-@pytest.mark.usefixtures("company")
+@pytest.mark.usefixtures("customer_id")
 def test_a_filter_that_cannot_be_is_said_to_be_wrong(admin: Client, query: str) -> None:
     html = admin.get(f"{LIST}?{query}").content.decode()
     assert "筛选条件有误" in html
@@ -92,13 +92,13 @@ def test_a_filter_that_cannot_be_is_said_to_be_wrong(admin: Client, query: str) 
 
 
 @pytest.mark.parametrize("cursor", ["abc", "x", "1", "x100.x", "9" * 40, "x100.-5"])
-@pytest.mark.usefixtures("company")
+@pytest.mark.usefixtures("customer_id")
 def test_a_cursor_that_cannot_be_begins_anew(admin: Client, cursor: str) -> None:
     answer = admin.get(f"{LIST}?home=100&cursor={cursor}&trail=~")
     assert answer.headers["Location"] == "?home=100"
 
 
-def test_names_are_text_not_markup(admin: Client, company: object) -> None:
+def test_names_are_text_not_markup(admin: Client, clean_databases: None) -> None:
     upsert(CustomerData("wm-x", {"name": '<script>alert("x")</script>'}, home=100))
     html = admin.get(f"{LIST}?q=alert").content.decode()
     assert "<script>alert" not in html
@@ -106,7 +106,7 @@ def test_names_are_text_not_markup(admin: Client, company: object) -> None:
 
 
 @pytest.mark.parametrize("home", [100, 101])
-def test_queries_of_a_page(admin: Client, customer_ids: list[int], home: int) -> None:
+def test_queries_of_a_page(admin: Client, company: object, home: int) -> None:
     admin.get(LIST)  # what is held is held
     with (
         CaptureQueriesContext(connections["default"]) as control,
@@ -128,7 +128,8 @@ def test_without_customers_it_says_what_to_do(admin: Client) -> None:
 # ---------------------------------------------------------------------------------------------------------- a file
 def exported(client: Client, query: str = "") -> list[list[str]]:
     answer = client.get(f"{LIST}export/{query}")
-    assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
+    assert answer.headers["Content-Type"] == "text/csv"
+    assert int(answer.headers["Content-Length"])
     text = b"".join(answer.streaming_content).decode("utf-8-sig")  # type: ignore[attr-defined]
     return list(csv.reader(io.StringIO(text)))
 
@@ -142,20 +143,27 @@ def test_export_is_the_whole_list_with_masked_mobiles_and_audited(
     mobiles = {row[head.index("手机号")] for row in rows} - {""}
     assert mobiles
     assert all(re.fullmatch(r"1\d\d\*{4}\d{4}", mobile) for mobile in mobiles)
-    done, begun = Audit.objects.all()
-    assert (begun.action, begun.actor, begun.detail) == ("export_customers", "admin", {"filters": {}})
-    assert (done.action, done.detail) == ("export_customers_done", {"rows": 40})
+    audit = Audit.objects.get()
+    assert (audit.action, audit.actor, audit.detail) == ("export_customers", "admin", {"filters": {}, "rows": 40})
 
 
-@pytest.mark.usefixtures("company")
+def test_an_export_that_is_too_large_is_refused(
+    admin: Client, company: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("customers.pages.listing.MAX_EXPORT", 39)
+    assert "没有导出：超过 39 位客户" in admin.get(f"{LIST}export/", follow=True).content.decode()
+    assert not Audit.objects.exists()
+
+
+@pytest.mark.usefixtures("customer_id")
 def test_export_is_filtered_and_no_formula(admin: Client) -> None:
     upsert(CustomerData("wm-formula", {"name": '=HYPERLINK("x")'}, home=100))
     _head, *rows = exported(admin, "?q=hyper&home=100")
     assert [row[1:3] for row in rows] == [["wm-formula", '\'=HYPERLINK("x")']]
-    assert Audit.objects.last().detail == {"filters": {"q": "hyper", "home": 100}}
+    assert Audit.objects.get().detail == {"filters": {"q": "hyper", "home": 100}, "rows": 1}
 
 
-@pytest.mark.usefixtures("company")
+@pytest.mark.usefixtures("customer_id")
 def test_export_wants_its_permission(staff_with: Callable[..., Client]) -> None:
     client = staff_with("customers.view_customer")
     assert client.get(f"{LIST}export/").status_code == 403

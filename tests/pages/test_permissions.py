@@ -35,9 +35,9 @@ PAGES = {
 
 @pytest.mark.parametrize(("url", "permission"), PAGES.items())
 def test_a_page_wants_its_permission(
-    url: str, permission: str, customer_ids: list[int], staff_with: Callable[..., Client]
+    url: str, permission: str, customer_id: int, staff_with: Callable[..., Client]
 ) -> None:
-    url = url.format(id=customer_ids[0])
+    url = url.format(id=customer_id)
     assert Client().get(url).headers["Location"] == f"/admin/login/?next={url}"
     client = staff_with(permission)
     assert client.get(url).status_code == 200
@@ -45,10 +45,8 @@ def test_a_page_wants_its_permission(
 
 
 @pytest.mark.parametrize("url", PAGES)
-def test_without_permission_pages_are_refused(
-    url: str, customer_ids: list[int], staff_with: Callable[..., Client]
-) -> None:
-    assert staff_with().get(url.format(id=customer_ids[0])).status_code == 403
+def test_without_permission_pages_are_refused(url: str, customer_id: int, staff_with: Callable[..., Client]) -> None:
+    assert staff_with().get(url.format(id=customer_id)).status_code == 403
 
 
 CHANGES = {
@@ -63,9 +61,9 @@ CHANGES = {
 
 @pytest.mark.parametrize(("path", "permission", "data"), [(path, *rest) for path, rest in CHANGES.items()])
 def test_seeing_a_customer_is_not_changing_one(
-    path: str, permission: str, data: dict[str, str], customer_ids: list[int], staff_with: Callable[..., Client]
+    path: str, permission: str, data: dict[str, str], customer_id: int, staff_with: Callable[..., Client]
 ) -> None:
-    url = PERSON.format(id=customer_ids[0])
+    url = PERSON.format(id=customer_id)
     client = staff_with("customers.view_customer")
     assert client.post(url + path, data).status_code == 403
     html = client.get(url).content.decode()
@@ -75,12 +73,12 @@ def test_seeing_a_customer_is_not_changing_one(
     assert Client().post(url + path, data).headers["Location"].startswith("/admin/login/")
 
 
-def test_changing_wants_a_post(customer_ids: list[int], admin: Client) -> None:
+def test_changing_wants_a_post(customer_id: int, admin: Client) -> None:
     for path in ("notes/add/", "mobile/"):
-        assert admin.get(PERSON.format(id=customer_ids[0]) + path).status_code == 405
+        assert admin.get(PERSON.format(id=customer_id) + path).status_code == 405
 
 
-@pytest.mark.usefixtures("customer_ids")
+@pytest.mark.usefixtures("clean_databases")
 def test_rules_and_runs_want_more_than_to_be_seen(staff_with: Callable[..., Client]) -> None:
     client = staff_with("profiles.view_ruleversion", "profiles.view_profilerun")
     assert client.post("/admin/profiles/ruleversion/1/copy/").status_code == 403

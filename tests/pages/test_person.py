@@ -20,6 +20,8 @@ from customers.records import CustomerData, FollowData
 from profiles.behaviours import record_behaviours
 from profiles.models import ProfileRun
 from scrm import sharding
+from scrm.demo.company import Company
+from scrm.demo.seeding import seed_organisation
 
 from .conftest import LONG_NAME
 
@@ -27,8 +29,9 @@ LIST = "/admin/customers/customer/"
 
 
 @pytest.fixture
-def person(company: object) -> int:
+def person(clean_databases: None) -> int:
     """Somebody with everything: two follows, one of them lost, mobiles, attributes, tags of both kinds."""
+    seed_organisation(Company(seed=1, now=timezone.localtime()))
     tea, silver = Tag.objects.get(name="茶具").id, Tag.objects.get(name="银卡会员").id
     now = timezone.now()
     customer_id, _ = upsert(
@@ -41,7 +44,9 @@ def person(company: object) -> int:
             },
             home=100,
             follows=(
-                FollowData("ChenSiYu", remark="老客", mobiles=("13900001111",), add_way=1, created_at=now, tag_ids=(tea,)),
+                FollowData(
+                    "ChenSiYu", remark="老客", mobiles=("13900001111",), add_way=1, created_at=now, tag_ids=(tea,)
+                ),
                 FollowData("HeTian", add_way=16, created_at=now - timedelta(days=3), lost_at=now),
             ),
             tag_ids=(silver,),
@@ -61,8 +66,9 @@ def said(client: Client, answer: object) -> str:
 def test_the_page_shows_it_all(admin: Client, person: int) -> None:
     html = admin.get(url(person)).content.decode()
     for text in (
-        LONG_NAME, "wm-person", str(person), "dept_100", "女", "陈思雨", "上海南京西路店", "扫描二维码", "获客链接", "已流失",
-        "茶具", "银卡会员", "会员号", "QL1", "等级", "138****5678", "139****1111", "还没有画像", "还没有购买或互动",
+        LONG_NAME, "wm-person", str(person), "dept_100", "女", "陈思雨", "上海南京西路店", "扫描二维码", "获客链接",
+        "已流失", "茶具", "银卡会员", "会员号", "QL1", "等级", "138****5678", "139****1111", "还没有画像",
+        "还没有购买或互动",
     ):  # fmt: skip
         assert text in html
     assert "13812345678" not in html
@@ -87,8 +93,9 @@ def test_behaviours_page_by_page(admin: Client, person: int) -> None:
     start = timezone.now() - timedelta(days=40)
     items = [
         {
-            "event_id": f"e{n}", "external_userid": "wm-person", "kind": "purchase", "channel": "store", "amount": f"{n}.00",
-            "occurred_at": (start + timedelta(hours=n // 3)).isoformat(), "detail": {"商品": ["陶杯", "白茶"]},
+            "event_id": f"e{n}", "external_userid": "wm-person", "kind": "purchase", "channel": "store",
+            "amount": f"{n}.00", "occurred_at": (start + timedelta(hours=n // 3)).isoformat(),
+            "detail": {"商品": ["陶杯", "白茶"]},
         }
         for n in range(1, 31)
     ]  # fmt: skip

@@ -160,7 +160,8 @@ def test_a_user_is_made(admin: Client) -> None:
 def test_every_list_opens(admin: Client) -> None:
     for app, model in (
         ("customers", "department"), ("customers", "staff"), ("customers", "tag"), ("customers", "taggroup"),
-        ("customers", "directoryentry"), ("customers", "erasure"), ("customers", "importprogress"), ("customers", "audit"),
+        ("customers", "directoryentry"), ("customers", "erasure"), ("customers", "importprogress"),
+        ("customers", "audit"),
         ("django_celery_beat", "periodictask"), ("django_celery_beat", "crontabschedule"),
         ("django_celery_beat", "intervalschedule"), ("auth", "user"), ("auth", "group"), ("api", "apikey"),
     ):  # fmt: skip
