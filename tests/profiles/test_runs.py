@@ -106,11 +106,28 @@ def test_a_day_counts_from_the_midnight_after_it_in_the_stored_zone() -> None:
 def test_refunds_count_on_their_own_day() -> None:
     people("wmA")
     record(item("p1", amount=100, occurred_at="2026-11-10T12:00:00+08:00"))
-    assert record(refund("r1", "p1", occurred_at="2026-11-12T12:00:00+08:00")).accepted == 1
-    run(date(2026, 11, 12))
-    assert (stored()["wmA"]["purchase_count"], stored()["wmA"]["total_amount"]) == (1, D("100.00"))
-    run(date(2026, 11, 13))
-    assert (stored()["wmA"]["purchase_count"], stored()["wmA"]["total_amount"]) == (0, D("0.00"))
+    record(refund("r1", "p1", amount="30.00", occurred_at="2026-11-12T12:00:00+08:00"))
+    assert record(refund("r2", "p1", occurred_at="2026-11-13T12:00:00+08:00")).accepted == 1
+    # As in the table of docs/profiles.md.
+    table = {10: (0, "0.00"), 11: (1, "100.00"), 12: (1, "100.00"), 13: (1, "70.00"), 14: (0, "0.00")}
+    for day, (purchases, amount) in table.items():
+        run(date(2026, 11, day))
+        row = stored()["wmA"]
+        assert (day, row["purchase_count"], row["total_amount"]) == (day, purchases, D(amount))
+    assert stored()["wmA"]["last_purchase_at"] == datetime(2026, 11, 10, 4, tzinfo=UTC)
+
+
+def test_a_window_may_hold_a_refund_without_its_purchase() -> None:
+    people("wmA")
+    publish("负数: total_amount[3d] < 0", "其余: total_amount[3d] > 0")
+    record(item("p1", amount=100, occurred_at="2026-11-10T12:00:00+08:00"))
+    record(refund("r1", "p1", amount="30.00", occurred_at="2026-11-12T12:00:00+08:00"))
+    found = {}
+    for day in range(11, 17):
+        run(date(2026, 11, day))
+        found[day] = (classes()["wmA"], stored()["wmA"]["review_on"])
+    assert [name for name, _ in found.values()] == ["其余", "其余", "其余", "负数", "负数", "其他"]
+    assert found[16][1] is None
 
 
 def test_a_run_of_an_earlier_day_reports_and_touches_nothing() -> None:
