@@ -62,6 +62,16 @@ def money(amount: Decimal | str | float | None) -> str:
     return f"{'-' if value < 0 else ''}¥{abs(value):,.2f}"
 
 
+@register.filter
+def count(number: int | None) -> str:
+    """Show a number with its thousands apart; Django's own way in Chinese has no sign between them.
+
+    >>> count(1234567), count(None)
+    ('1,234,567', '—')
+    """
+    return NONE if number is None else f"{number:,}"
+
+
 def _moment(value: Any) -> datetime | None:
     return parse_datetime(value) if isinstance(value, str) else value
 

@@ -10,17 +10,20 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
+from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
 from customers.counts import known_classes
 from customers.pages.access import actor_of
 from customers.pages.filters import tag_choices
-from profiles import publishing
-from profiles.models import RuleVersion
+from profiles import publishing, tasks
+from profiles.days import day_of
+from profiles.models import ProfileRun, RuleVersion
 from profiles.pages.rendering import render_page
 from profiles.publishing import DRAFT, PublishedError
 from profiles.reasons import describe
 from profiles.rules import FIELDS, Rule, RuleError, RuleSet, format_conditions, parse_conditions
+from profiles.runs import RunRefusedError
 
 MAX_NOTE = 200
 EXAMPLES = (
@@ -119,6 +122,7 @@ def _edit_page(
             "examples": EXAMPLES,
             "classes": list(known_classes()),
             "can_publish": user.has_perm("profiles.publish_ruleversion"),
+            "can_try": user.has_perm("profiles.add_profilerun"),
             "can_delete": user.has_perm("profiles.delete_ruleversion"),
         },
     )  # fmt: skip
@@ -148,10 +152,24 @@ def _save(request: HttpRequest, version: RuleVersion) -> HttpResponseBase:
             messages.success(request, "草稿已保存。发布以前不影响任何客户。")
             if "publish" in request.POST:
                 return redirect("admin:profiles_ruleversion_publish", version.pk)
+            if "try" in request.POST and request.user.has_perm("profiles.add_profilerun"):
+                return _try(request, version)
             return redirect("admin:profiles_ruleversion_change", version.pk)
     else:
         errors.append("有规则需要修改，见下方标红处；草稿还没有保存。")
     return _edit_page(request, version, rows, errors, default_profile, note)
+
+
+def _try(request: HttpRequest, version: RuleVersion) -> HttpResponseBase:
+    """Start a backtest of a draft: how many customers it would put where, and nobody's class changed."""
+    try:
+        run = tasks.launch(
+            ProfileRun.Kind.BACKTEST, day_of(timezone.now()), requested_by=actor_of(request), rule_version=version.pk
+        )
+    except RunRefusedError as error:
+        messages.error(request, f"没有试算：{error}")
+        return redirect("admin:profiles_ruleversion_change", version.pk)
+    return redirect("admin:profiles_profilerun_change", run.pk)
 
 
 def _parse(row: Row) -> Rule | None:

@@ -5,8 +5,9 @@ import re
 import pytest
 from django.test import Client
 
-from profiles import publishing
-from profiles.models import RuleVersion
+from customers.counts import count_customers
+from profiles import publishing, runs
+from profiles.models import ProfileRun, RuleVersion
 
 VERSIONS = "/admin/profiles/ruleversion/"
 
@@ -67,6 +68,21 @@ def test_saving_may_go_on_to_publish(admin: Client) -> None:
     draft = copied(admin)
     answer = admin.post(draft, form(("a", "purchase_count > 1"), publish="1"))
     assert answer.headers["Location"] == draft.replace("change", "publish")
+
+
+@pytest.mark.usefixtures("company", "broker_client")
+def test_a_draft_is_tried_and_changes_nobody(admin: Client) -> None:
+    draft = copied(admin)
+    answer = admin.post(draft, form(("人人", "interaction_count >= 0"), **{"try": "1"}))
+    run = ProfileRun.objects.get()
+    assert answer.headers["Location"] == f"/admin/profiles/profilerun/{run.pk}/change/"
+    runs.run_all(run)
+    html = admin.get(answer.headers["Location"]).content.decode()
+    assert "这是一次试算" in html
+    assert "人人" in html
+    assert run.summary["classes"] == {"人人": 40}
+    assert count_customers().unclassified == 40
+    assert publishing.current_version().pk == 1
 
 
 def test_order_and_empty_rows(admin: Client) -> None:
