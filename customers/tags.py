@@ -7,6 +7,8 @@ from customers.models import Tag
 from scrm.held import Held
 
 HELD_SECONDS = 10.0
+# Names that are old harm less than lookups that fail because the control database does, as keys are held too.
+STALE_SECONDS = 300.0
 
 
 class TagName(TypedDict):
@@ -23,7 +25,7 @@ def _read() -> dict[str, TagName]:
 
 
 # {tag id: its names}. Database: one query on the control database, at most every 10 s.
-tag_library = Held(_read, seconds=HELD_SECONDS)
+tag_library = Held(_read, seconds=HELD_SECONDS, stale_seconds=STALE_SECONDS)
 
 
 def named(tag_ids: Iterable[str]) -> list[TagName]:
