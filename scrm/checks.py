@@ -10,6 +10,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.exceptions import ImproperlyConfigured
 
 SERVERS = ("DATABASE_URL", "DEPARTMENT_DATABASES", "REDIS_URL", "CELERY_BROKER_URL")
 
@@ -20,7 +21,7 @@ def production_is_complete(**_kwargs: Any) -> list[CheckMessage]:
     if settings.DEBUG or settings.TESTING:
         return []
     found: list[CheckMessage] = []
-    if not settings.SECRET_KEY:
+    if not _has_secret_key():
         found.append(Error("SECRET_KEY is not set.", hint="Set it to 50 random characters.", id="scrm.E001"))
     missing = [name for name in SERVERS if not settings.ENVIRON.get(name)]
     if missing:
@@ -42,3 +43,10 @@ def production_is_complete(**_kwargs: Any) -> list[CheckMessage]:
             )
         )
     return found
+
+
+def _has_secret_key() -> bool:
+    try:
+        return bool(settings.SECRET_KEY)
+    except ImproperlyConfigured:  # what Django answers to whoever reads an empty one
+        return False

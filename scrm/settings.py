@@ -47,7 +47,7 @@ def _database(url: str, name: str, **more: object) -> dict[str, object]:
 
 
 # Both engines count queries for /metrics.
-DATABASES = {"default": _database(DATABASE_URL, "DATABASE_URL", ENGINE="django_prometheus.db.backends.postgresql")} | {
+DATABASES = {"default": _database(DATABASE_URL, "DATABASE_URL", ENGINE="scrm.sharding.backend.control")} | {
     f"dept_{home}": _database(url, "DEPARTMENT_DATABASES", ENGINE="scrm.sharding.backend", SHARD_GROUP="departments")
     for home, url in DEPARTMENT_URLS.items()
 }

@@ -29,6 +29,8 @@ LIMITS = ("max_connections", "superuser_reserved_connections", "reserved_connect
 SPARE = 10
 # Without GRANIAN_BLOCKING_THREADS a worker of granian makes up to half of its share of the backlog.
 GRANIAN_BACKLOG = 1024
+# With DEBUG on it is `manage.py demo` that starts the processes, and so it starts them.
+OF_THE_DEMO = {"WEB_WORKERS": "2", "GRANIAN_BLOCKING_THREADS": "4"}
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Server:
 
 def find_troubles() -> Iterator[Finding]:
     """Add up, server by server."""
-    processes = our_processes(os.environ)
+    processes = our_processes((OF_THE_DEMO if settings.DEBUG else {}) | dict(os.environ))
     for server in _read_servers():
         wanted = sum(may_open(process, server.aliases, settings.FANOUT_CONNECTIONS) for process in processes)
         if wanted + SPARE > server.limit:

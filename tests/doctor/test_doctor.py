@@ -9,6 +9,7 @@ from django.db import connections
 from scrm import doctor
 from scrm.doctor import clocks, connection_sums, databases, findings, processes, redis_servers
 from scrm.doctor.examination import examine
+from scrm.management.commands import demo
 from scrm.sharding.backend import base
 from scrm.sharding.models import Home
 from tests.databases import run
@@ -170,6 +171,17 @@ def test_connections_are_added_up_server_by_server():
 def test_granians_own_default_is_known():
     assert connection_sums.our_processes({"WEB_WORKERS": "2"})[0].threads == 256
     assert connection_sums.our_processes({"WEB_WORKERS": "2", "GRANIAN_BLOCKING_THREADS": "4"})[0].threads == 4
+
+
+def test_the_demo_is_added_up_as_the_demo_is_started(monkeypatch, settings):
+    command = demo.commands(8000)["web"]
+    for flag, name in (("--workers", "WEB_WORKERS"), ("--blocking-threads", "GRANIAN_BLOCKING_THREADS")):
+        monkeypatch.delenv(name, raising=False)
+        assert connection_sums.OF_THE_DEMO[name] == command[command.index(flag) + 1]
+    settings.DEBUG = True
+    assert list(connection_sums.find_troubles()) == []
+    settings.DEBUG = False  # nobody says how many threads granian makes, so it is granian who says
+    assert "256 threads" in next(connection_sums.find_troubles()).trouble
 
 
 def test_more_connections_than_the_server_allows(monkeypatch):

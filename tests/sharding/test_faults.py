@@ -1,6 +1,7 @@
 import threading
 import time
 
+import psycopg
 import pytest
 from django.db import connections, transaction
 
@@ -68,6 +69,21 @@ def test_a_missing_database_does_not_make_its_server_unreachable(clean_databases
     assert "does not exist" in str(caught.value.__cause__)
     connections["dept_100"].close()
     assert names(100) == set()  # on the same server
+
+
+@pytest.mark.parametrize("alias", ["default", "dept_100"])
+def test_a_connection_is_known_to_live_or_not_without_asking_its_server(clean_databases, alias):
+    connection = connections[alias]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid(), 'the last query'")
+        pid = cursor.fetchone()[0]
+    assert connection.is_usable()
+    with psycopg.connect(connection.connection.info.dsn, password=connection.connection.info.password) as other:
+        (last,) = other.execute("SELECT query FROM pg_stat_activity WHERE pid = %s", [pid]).fetchone()
+    assert "the last query" in last
+    kill(alias)
+    assert not connection.is_usable()
+    connection.close()
 
 
 def test_a_killed_connection_is_replaced_by_the_retry(clean_databases):

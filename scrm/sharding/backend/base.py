@@ -1,4 +1,4 @@
-"""Django's PostgreSQL backend for a department database, with four things added.
+"""The backend of the control database, for a department database, with three things added.
 
 - **Writes need sharding.atomic.** Sessions begin read-only (`default_transaction_read_only`), and sharding.atomic()
   begins its transaction READ WRITE, so that PostgreSQL itself refuses every other write, raw SQL and COPY included.
@@ -6,24 +6,24 @@
 - **Down is one error.** Whatever way a server is out of reach, HomeUnavailableError, and the broken connection is
   dropped at once, so that a retry in the same process opens a new one. For a second after a server did not answer,
   the next connect to it fails without waiting: a list over many homes does not wait for one dead server many times.
-- **Queries are counted** for /metrics, as on the control database.
 - **Tables of customers are partitioned** by bucket: see schema.py.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any
 
 import psycopg
 from django.db import DatabaseError
+from django.db.backends.postgresql import operations
 from django.db.backends.postgresql.base import CursorDebugWrapper
 from django.db.backends.utils import CursorWrapper
 from django.db.utils import DatabaseErrorWrapper
 from django.utils.functional import cached_property
-from django_prometheus.db.backends.postgresql import base
 
+from scrm.sharding.backend.control import base
 from scrm.sharding.backend.schema import DatabaseSchemaEditor
 from scrm.sharding.errors import HomeUnavailableError, WriteOutsideAtomicError
 from scrm.sharding.shard_map import PREFIX
@@ -31,8 +31,6 @@ from scrm.sharding.shard_map import PREFIX
 UNREACHABLE_SECONDS = 1.0
 # Classes 08 (connection exception) and 57P (operator intervention) of PostgreSQL's appendix A.
 GONE = ("08", "57P")
-# A server that vanishes without a word (a cut cable, a lost machine) is noticed in ten seconds, not in two hours.
-VANISHED = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 2, "tcp_user_timeout": 10_000}
 
 _unreachable_until: dict[str, float] = {}
 
@@ -79,8 +77,10 @@ class DepartmentDebugCursor(_CopyMixin, CursorDebugWrapper):  # type: ignore[mis
     pass
 
 
-class DatabaseOperations(base.DatabaseWrapper.ops_class):
-    def execute_sql_flush(self, sql_list: list[str]) -> None:
+class DatabaseOperations(operations.DatabaseOperations):
+    connection: "DatabaseWrapper"
+
+    def execute_sql_flush(self, sql_list: Iterable[str]) -> None:
         with self.connection.read_write_session():
             super().execute_sql_flush(sql_list)
 
@@ -112,7 +112,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return DepartmentDebugCursor(cursor, self)
 
     def get_connection_params(self) -> dict[str, Any]:
-        params: dict[str, Any] = VANISHED | super().get_connection_params()
+        params = super().get_connection_params()
         if self._is_department:
             params["options"] = f"{params.get('options', '')} -c default_transaction_read_only=on".strip()
         return params
