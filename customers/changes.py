@@ -64,7 +64,7 @@ def change_customer(data: CustomerData, viewer: Viewer) -> None:
 
 
 def erase_customer(external_userid: str, viewer: Viewer) -> Erasure:
-    """Begin to erase a customer; a repeat returns what has been begun. Raises DirectoryError unknown_customer."""
+    """Begin to erase a customer; a repeat returns what has been begun. Raises DirectoryError unknown_customer, busy."""
     if not viewer.scope.is_everything:
         customer, _ = read(external_userid)
         if customer is None or not viewer.scope.admits(customer):
@@ -75,7 +75,10 @@ def erase_customer(external_userid: str, viewer: Viewer) -> Erasure:
             if customer is not None or begun is None:
                 raise DirectoryError("unknown_customer", external_userid)
             return begun
-    return request_erasure(external_userid, actor=viewer.name)
+    try:
+        return request_erasure(external_userid, actor=viewer.name)
+    except TimeoutError as error:
+        raise DirectoryError("busy", external_userid) from error
 
 
 def find_erasure(number: str, viewer: Viewer) -> Erasure | None:

@@ -22,7 +22,7 @@ class Problem(serializers.Serializer):
     status = serializers.IntegerField()
     code = serializers.CharField()
     detail = serializers.CharField(required=False)
-    errors = FieldProblem(many=True, required=False, help_text="Of `invalid`.")
+    errors = FieldProblem(many=True, required=False, help_text="Of `invalid`.")  # type: ignore[assignment]
     fields = serializers.ListField(  # type: ignore[assignment]
         child=serializers.CharField(), required=False, help_text="Of `owned_by_wecom` and the like."
     )
@@ -30,7 +30,7 @@ class Problem(serializers.Serializer):
     department = serializers.CharField(required=False, help_text="Of `department_unavailable`.")
 
 
-class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class KeyScheme(OpenApiAuthenticationExtension):
     target_class = "scrm.api.authentication.ApiKeyAuthentication"
     name = "key"
 
@@ -38,7 +38,7 @@ class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call
         return {"type": "http", "scheme": "bearer", "description": "A key of `manage.py create_api_key`."}
 
 
-class StrictBody(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
+class StrictBody(OpenApiSerializerExtension):
     """Fields that are not named are refused."""
 
     target_class = "scrm.api.strict.StrictSerializer"

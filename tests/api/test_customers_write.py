@@ -6,10 +6,11 @@ import time
 import zlib
 from typing import Any
 
+import psycopg
 import pytest
 from django.db import connections
 
-from customers import tasks
+from customers import directory, tasks
 from customers.directory import upsert
 from customers.erasure import run_erasure
 from customers.lookup import read
@@ -21,6 +22,7 @@ from scrm.held import forget_all
 from scrm.sharding.models import Home
 from tests.api.clients import ALL_BUT_PII, Api, fields, problem
 from tests.customers.people import addresses_of, follow, make, state_of
+from tests.databases import url_of
 from tests.servers import PrivatePostgres
 
 pytestmark = pytest.mark.usefixtures("nothing_held", "tags", "no_worker")
@@ -419,6 +421,18 @@ def test_erasure_of_nobody() -> None:
     for external_userid in ("nobody", "x" * 65, "a\x00b"):
         assert problem(api.delete(external_userid)) == (404, "unknown_customer")
     assert not Erasure.objects.exists()
+
+
+def test_erasure_of_somebody_whom_others_hold_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    make("wm1")
+    api = Api()
+    monkeypatch.setattr(directory, "LOCK_TIMEOUT_SECONDS", 0.2)
+    with psycopg.connect(url_of("default"), autocommit=True) as other:
+        other.execute("SELECT pg_advisory_lock(%s, %s)", [directory.LOCK_SPACE, directory.stripe_of("wm1")])
+        response = api.delete("wm1")
+        assert problem(response) == (503, "busy")
+        assert api.put("wm1", {"mobile": "1"}).status_code == 200  # who only changes them waits for nobody
+    assert api.delete("wm1").status_code == 202
 
 
 def test_broker_down_is_no_matter(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import schemathesis
 import yaml
+from django.conf import settings as settings_of_django
 from django.core.wsgi import get_wsgi_application
 from django.test import Client
 from hypothesis import HealthCheck, given, settings, strategies
@@ -17,7 +18,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from customers.directory import REASONS
 from customers.models import Tag, TagGroup
+from scrm.api.scopes import SCOPES
 from tests.api.clients import Api
 from tests.customers.people import follow, make
 
@@ -95,3 +98,14 @@ def test_answers_are_as_the_schema_says(method: str, path: str, mode: Generation
         case.call_and_validate(headers={"Authorization": f"Bearer {api.token}"}, checks=CHECKS)
 
     call()
+
+
+def test_every_endpoint_scope_and_code_of_a_refusal_is_in_the_guide() -> None:
+    guide = (settings_of_django.BASE_DIR / "docs" / "api.md").read_text()
+    for method, path in ENDPOINTS:
+        assert f"`{method.upper()} {path.removeprefix('/api/v1')}`" in guide, (method, path)
+    for scope in SCOPES:
+        assert f"`{scope}`" in guide, scope
+    for code in ("unknown_customer", "home_is_fixed", "owned_by_wecom", "version_differs", *REASONS):
+        told_elsewhere = {"erased", "unknown_home", "invalid_external_userid"}  # as codes of fields and items
+        assert f"`{code}`" in guide or code in told_elsewhere, code

@@ -179,7 +179,7 @@ def test_no_answered_write_is_lost_while_they_move() -> None:
     mover = threading.Thread(target=move_to_and_fro)
     mover.start()
     try:
-        for n in range(1, 101):
+        for n in range(1, 41):
             _until_answered(CustomerData("wm1", {"mobile": str(n)}))
             value = CACHE.get("wm1").value
             assert value is not None

@@ -17,12 +17,14 @@ from profiles import publishing, runs
 from profiles.days import day_of
 from profiles.models import ProfileRun
 from profiles.rules import Rule, parse_conditions
+from profiles.standing import find_standing, list_changes
 from scrm import sharding
 from scrm.held import forget_all
 from scrm.sharding.models import Home
 from tests.api.clients import Api, customer, fields, problem
 from tests.counting import Counted
 from tests.customers.people import addresses_of, follow, make, state_of
+from tests.customers.test_queries_touch_one_partition import assert_one_partition
 from tests.servers import PrivatePostgres
 
 # Borrowed from the tests of the API.
@@ -331,6 +333,12 @@ def test_profile_costs_no_lookup_when_cached_and_names_a_home_that_is_down(
     connections["dept_101"].close()
     assert problem(api.get("/customers/wm1/profile/")) == (503, "department_unavailable")
     fragile_department.start()
+
+
+def test_figures_and_history_are_read_from_one_partition() -> None:
+    customer_id = make("wm1")
+    assert_one_partition(lambda: find_standing(customer_id), customer_id)
+    assert_one_partition(lambda: list_changes(customer_id, before_run=7), customer_id)
 
 
 # ------------------------------------------------------------------------------------------------------ summary
