@@ -26,7 +26,7 @@ from scrm.sharding.ids import BUCKETS
 REPORT, FULL, INCREMENTAL = "report", "full", "incremental"
 # The keeper looks every ten seconds: what a killed worker had begun, and what it had only been told of, is taken up
 # within a minute.
-SILENT_SECONDS = 40
+SILENT_SECONDS = 30
 OFFER_AGAIN_SECONDS = 30
 MAX_ATTEMPTS = 5
 RETRY_SECONDS = (0, 5, 20, 60, 180, 600)

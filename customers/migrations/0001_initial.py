@@ -318,7 +318,8 @@ class Migration(migrations.Migration):
                 'constraints': [models.UniqueConstraint(fields=('kind', 'source', 'digest'), name='import_of_a_file_once')],
             },
         ),
-        # The night writes to half of every page at most once before vacuum gives the room back.
-        SetFillfactor("customers", 50),
+        # A first night rewrites every row, and makes it longer. Measured: at 50 one row in eight finds no room in its
+        # page and goes into every index again, at 45 none, for an eighth less work of the server.
+        SetFillfactor("customers", 45),
         SetFillfactor("dirty_customers", 70),
     ]

@@ -305,7 +305,7 @@ def test_an_invalid_index_of_a_partition_is_built_anew(index):
 
 def test_fillfactor_is_set_on_the_partitions(clean_databases):
     options = rows_of("SELECT relname, reloptions FROM pg_class WHERE relname ~ '^customers_[0-9]$' ORDER BY 1")
-    assert [options for _, options in options] == [["fillfactor=50"]] * 10
+    assert [options for _, options in options] == [["fillfactor=45"]] * 10
     assert SetFillfactor("customers", 50).deconstruct() == ("SetFillfactor", ["customers", 50], {})
 
 
