@@ -1,9 +1,11 @@
 """Run the product's processes side by side, and end them together."""
 
+import ctypes
 import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +13,8 @@ from pathlib import Path
 
 STOP_SECONDS = 10.0
 RESTART_SECONDS = 1.0
+PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def free_port(preferred: int) -> int:
@@ -24,6 +28,12 @@ def free_port(preferred: int) -> int:
                 continue
             return int(listener.getsockname()[1])
     raise OSError("No port is free on 127.0.0.1.")
+
+
+def _end_with_parent() -> None:
+    """In a child: be told to end when the parent is killed, so that it leaves no process behind (Linux only)."""
+    if _libc is not None:
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @dataclass
@@ -40,7 +50,13 @@ class Processes:
         self.logs.mkdir(parents=True, exist_ok=True)
         with (self.logs / f"{name}.log").open("ab") as log:
             self._running[name] = subprocess.Popen(  # noqa: S603 - commands are ours
-                command, env=dict(self.environ), stdout=log, stderr=log, stdin=subprocess.DEVNULL, process_group=0
+                command,
+                env=dict(self.environ),
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                process_group=0,
+                preexec_fn=_end_with_parent,  # we have no other thread
             )
         self._commands[name] = command
 
