@@ -55,7 +55,7 @@ def department_urls(text: str) -> dict[int, str]:
     >>> department_urls("101=postgres://db/dept_101,100=postgres://db/dept_100")
     {100: 'postgres://db/dept_100', 101: 'postgres://db/dept_101'}
 
-    Raises ConfigurationError: a part without `=`, a home that is no number, the same home twice, the same database twice.
+    Raises ConfigurationError: a part without `=`, a home that is no number, the same home or the same database twice.
     """
     urls: dict[int, str] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
