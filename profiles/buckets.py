@@ -15,6 +15,9 @@ from collections.abc import Callable
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
+from django.db import reset_queries
+
 from profiles import claims
 from profiles.chunks import CHUNK_SIZE, Writer
 from profiles.claims import FULL, INCREMENTAL, REPORT, Claim
@@ -67,6 +70,8 @@ def classify(claim: Claim, as_of: date, rule_set: RuleSet, *, on_progress: Calla
             writer.end()
             return
         is_last = block.is_last
+        if settings.DEBUG:
+            reset_queries()  # else Django keeps the text of every statement: a night's fill the memory
         judged = judge(block, rule_set, as_of)
         chunks = _chunks(judged) if claim.mode != REPORT else []
         for last, rows in chunks:

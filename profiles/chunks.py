@@ -22,7 +22,7 @@ from django.db import OperationalError
 from customers.writing import drop_cached
 from profiles import claims, columns
 from profiles.claims import Claim
-from profiles.judged import IN_HISTORY, Judged, count_moves, other_numbers
+from profiles.judged import IN_HISTORY, Judged, other_numbers
 from scrm import sharding
 
 if TYPE_CHECKING:
@@ -202,31 +202,23 @@ class Writer:
         )
         found = cursor.fetchall()
         self.claim.updated += len(found)
-        self._count(cursor, judged, [(before, after) for _, before, after in found if before != after])
+        self._count(cursor, judged, Counter((before, after) for _, before, after in found if before != after))
         return [external_userid for external_userid, _, _ in found]
 
-    def _count(self, cursor: Any, judged: Judged, moves: list[tuple[int, int]]) -> None:
-        import numpy as np
-
+    def _count(self, cursor: Any, judged: Judged, moves: Counter[tuple[int, int]]) -> None:
         if not moves:
             return
-        pairs = np.array(moves, dtype=np.int64)
-        moved = count_moves(judged.block.names, pairs[:, 0], pairs[:, 1])
-        self.claim.changed += len(moves)
-        self.claim.moves.update(moved)
+        names = [None, *judged.block.names]
         deltas: Counter[str] = Counter()
-        for (before, after), customers in moved.items():
-            deltas[after] += customers
-            if before is not None:
-                deltas[before] -= customers
-        cursor.execute(
-            COUNT,
-            {
-                "bucket": self.claim.bucket,
-                "profiles": list(deltas),
-                "deltas": columns.array(list(deltas.values())),
-            },
-        )
+        for (before, after), customers in moves.items():
+            left, joined = names[before], str(names[after])
+            self.claim.moves[left, joined] += customers
+            deltas[joined] += customers
+            if left is not None:
+                deltas[left] -= customers
+        self.claim.changed += moves.total()
+        profiles, numbers = list(deltas), columns.array(list(deltas.values()))
+        cursor.execute(COUNT, {"bucket": self.claim.bucket, "profiles": profiles, "deltas": numbers})
 
     def _write_reviews(self, cursor: Any, judged: Judged, rows: "Column") -> None:
         never = judged.review_on[rows] == columns.NO_DAY

@@ -9,7 +9,7 @@ import orjson
 
 from profiles import columns
 from profiles.rules import RuleSet, evaluate, review_on
-from profiles.totals import FIGURES, Block
+from profiles.totals import Block
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,7 +52,12 @@ class Judged:
 
     def moved(self) -> Counter[tuple[str | None, str]]:
         """Return {(class before, class now): customers} of those whose class differs."""
-        return count_moves(self.block.names, self.block.column["profile"][self.moves], self.after[self.moves])
+        import numpy as np
+
+        names = [None, *self.block.names]
+        pairs = np.stack([self.block.column["profile"][self.moves], self.after[self.moves]])
+        places, counts = np.unique(pairs, axis=1, return_counts=True)
+        return Counter({(names[b], str(names[a])): int(n) for (b, a), n in zip(places.T, counts, strict=True)})
 
 
 def judge(block: Block, rule_set: RuleSet, as_of: date) -> Judged:
@@ -72,9 +77,7 @@ def judge(block: Block, rule_set: RuleSet, as_of: date) -> Judged:
     review_number = np.where(np.isnat(review), columns.NO_DAY, since)
     column = block.column
     moves = after != column["profile"]
-    is_written = moves.copy()
-    for figure in FIGURES:
-        is_written |= column[figure] != column[f"stored {figure}"]
+    is_written = moves | column["differs"]
     # Not those with an input at or after as_of: they are judged every night until that day has passed.
     is_cleared = (column["mark"] > 0) & (column["mark_day"] < columns.day_number(as_of))
     is_reviewed = review_number != column["review_on"]
@@ -84,15 +87,6 @@ def judge(block: Block, rule_set: RuleSet, as_of: date) -> Judged:
 def is_amount(key: str) -> bool:
     """Tell whether a fact is in cents."""
     return key.startswith(("total_amount", "refund_amount"))
-
-
-def count_moves(names: list[str], before: "Column", after: "Column") -> Counter[tuple[str | None, str]]:
-    """Return {(class before, class now): customers} of two columns of places in names, 0 being no class."""
-    import numpy as np
-
-    pairs, counts = np.unique(np.stack([before, after]), axis=1, return_counts=True)
-    named = [None, *names]
-    return Counter({(named[b], str(named[a])): int(n) for (b, a), n in zip(pairs.T, counts, strict=True)})
 
 
 def other_numbers(block: Block, rows: "np.ndarray[Any, Any]", keys: list[str]) -> list[str | None]:

@@ -12,11 +12,11 @@ purchase_count is purchases less those that are wholly refunded, total_amount wh
 each on its own day: with a purchase of 100 on Monday that is refunded on Wednesday, a run as of Wednesday counts 1 and
 100.00, one as of Thursday 0 and 0.00. Who did nothing has zeros. Tags and follows are those of now, whatever as_of is.
 
-Dirty marks are read first, in the statement that reads the customers. Whatever is recorded while the other statements
-run has changed its customer's mark, so that the mark stays and the customer is judged again.
+Dirty marks are read first. Whatever is recorded while the other statements run has changed its customer's mark, so that
+the mark stays and the customer is judged again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
@@ -35,32 +35,42 @@ BLOCK_SIZE = 20_000
 
 # Figures as they are stored on a customer, in cents and columns' times.
 FIGURES = ("purchase_count", "interaction_count", "total_amount", "last_purchase_at", "last_interaction_at")
+STORED = """
+SELECT c.customer_id, c.purchase_count, c.interaction_count, (c.total_amount * 100)::bigint,
+    COALESCE(c.last_purchase_at, '-infinity'), COALESCE(c.last_interaction_at, '-infinity')
+FROM customers_@ c WHERE {c} ORDER BY 1
+"""
+STORED_LAYOUT = {
+    "customer_id": "bigint", "purchase_count": "int", "interaction_count": "int", "total_amount": "bigint",
+    "last_purchase_at": "time", "last_interaction_at": "time",
+}  # fmt: skip
 
+MARKS = "SELECT d.customer_id, d.mark, COALESCE(d.last_day, '-infinity') FROM dirty_customers_@ d WHERE {d}"
+REVIEWS = "SELECT v.customer_id, v.review_on FROM profile_reviews_@ v WHERE {v}"
+# flags: 1 if figures differ from the stored ones, 2 if totals go beyond as_of. They are compared here because each
+# column that is sent costs a twentieth of the reading; {more} are those that only some rules need.
 BASE = """
 SELECT c.customer_id,
     CASE WHEN c.profile IS NULL THEN 0 ELSE COALESCE(array_position(%(names)s::text[], c.profile), -1) END,
-    c.purchase_count, c.interaction_count, (c.total_amount * 100)::bigint,
-    COALESCE(c.last_purchase_at, '-infinity'), COALESCE(c.last_interaction_at, '-infinity'),
-    COALESCE(v.review_on, '-infinity'), COALESCE(d.mark, 0), COALESCE(d.last_day, '-infinity'),
+    CASE WHEN c.purchase_count = COALESCE(r.purchase_count - r.refund_count, 0)
+        AND c.interaction_count = COALESCE(r.interaction_count, 0)
+        AND c.total_amount = COALESCE(r.purchase_amount - r.refund_amount, 0)
+        AND COALESCE(c.last_purchase_at, '-infinity') = COALESCE(r.last_purchase_at, '-infinity')
+        AND COALESCE(c.last_interaction_at, '-infinity') = COALESCE(r.last_interaction_at, '-infinity')
+        THEN 0 ELSE 1 END + CASE WHEN r.last_day >= %(as_of)s THEN 2 ELSE 0 END,
     COALESCE(r.purchase_count - r.refund_count, 0), COALESCE(r.interaction_count, 0),
     COALESCE(((r.purchase_amount - r.refund_amount) * 100)::bigint, 0),
-    COALESCE(r.last_purchase_at, '-infinity'), COALESCE(r.last_interaction_at, '-infinity'),
-    COALESCE(r.refund_count, 0), COALESCE(r.first_day, '-infinity'), COALESCE(r.last_day, '-infinity')
-FROM customers_@ c
-LEFT JOIN running_totals_@ r ON r.customer_id = c.customer_id AND {r}
-LEFT JOIN dirty_customers_@ d ON d.customer_id = c.customer_id AND {d}
-LEFT JOIN profile_reviews_@ v ON v.customer_id = c.customer_id AND {v}
+    COALESCE(r.last_purchase_at, '-infinity'), COALESCE(r.last_interaction_at, '-infinity'){more}
+FROM customers_@ c LEFT JOIN running_totals_@ r ON r.customer_id = c.customer_id AND {r}
 WHERE {c}
 ORDER BY c.customer_id
 """
 BASE_LAYOUT = {
-    "customer_id": "bigint", "profile": "int", "stored purchase_count": "int", "stored interaction_count": "int",
-    "stored total_amount": "bigint", "stored last_purchase_at": "time", "stored last_interaction_at": "time",
-    "review_on": "int", "mark": "bigint", "mark_day": "int",
-    "purchase_count": "int", "interaction_count": "int", "total_amount": "bigint",
-    "last_purchase_at": "time", "last_interaction_at": "time",
-    "refund_count": "int", "first_day": "int", "last_day": "int",
+    "customer_id": "bigint", "profile": "int", "flags": "int", "purchase_count": "int", "interaction_count": "int",
+    "total_amount": "bigint", "last_purchase_at": "time", "last_interaction_at": "time",
 }  # fmt: skip
+# Both of kind int.
+MORE = {"refund_count": "COALESCE(r.refund_count, 0)", "first_day": "COALESCE(r.first_day, '-infinity')"}
 
 # What a sum over daily totals gives: {figure: (expression, kind)}; {f} is the span's FILTER.
 SUMS = {
@@ -73,7 +83,6 @@ SUMS = {
     "last_purchase_at": ("COALESCE(max(t.last_purchase_at) {f}, '-infinity')", "time"),
     "last_interaction_at": ("COALESCE(max(t.last_interaction_at) {f}, '-infinity')", "time"),
 }
-ALL_DAYS = (*FIGURES, "refund_count", "first_day")
 TAGS = """
 SELECT t.customer_id, array_position(%(tags)s::text[], t.tag_id) FROM customer_tags_@ t
 WHERE {t} AND t.tag_id = ANY(%(tags)s)
@@ -124,7 +133,8 @@ class Picked:
 class Block:
     """Customers of one bucket, ascending by customer_id, as columns of one length.
 
-    column: those of BASE_LAYOUT, the figures being as of the run's day. profile: a place in names from 1, 0 for none.
+    column: those of BASE_LAYOUT, the figures being as of the run's day; mark (0 for none), mark_day and review_on; and
+    `differs`, whether the figures are not those stored. profile: a place in names from 1, 0 for none.
     facts: what rules read, by their keys, amounts in cents. last: the position after this block; is_last: see Picked.
     """
 
@@ -149,6 +159,7 @@ class Reader:
     def __init__(self, home: int, bucket: int, as_of: date, rule_set: RuleSet, *, only_due: bool) -> None:
         self.home, self.bucket, self.as_of, self.only_due = home, bucket, as_of, only_due
         self.needed = needed_columns(rule_set)
+        self.more = sorted(self.needed & MORE.keys())
         self.windows = sorted(needed_windows(rule_set))
         self.tags = sorted(needed_tags(rule_set))
         self.names = list(dict.fromkeys(rule_set.profiles))
@@ -193,9 +204,16 @@ class Reader:
         if not self.knows_names:
             self._learn_names("SELECT profile FROM profile_counts WHERE bucket = %s", [self.bucket])
             self.knows_names = True
-        select = BASE.format(**{table: picked.where(table) for table in "crdv"})
+        # Before the customers: what is recorded from here on has changed the mark.
+        marks = self._read(
+            MARKS.format(d=picked.where("d")), picked, {"customer_id": "bigint", "mark": "bigint", "day": "int"}
+        )
+        reviews = self._read(REVIEWS.format(v=picked.where("v")), picked, {"customer_id": "bigint", "day": "int"})
+        more = "".join(f", {MORE[name]}" for name in self.more)
+        select = BASE.format(c=picked.where("c"), r=picked.where("r"), more=more)
+        layout = BASE_LAYOUT | dict.fromkeys(self.more, "int")
         for _ in range(2):
-            found = columns.read(self.home, self._on_leaves(select), picked.params | {"names": self.names}, BASE_LAYOUT)
+            found = self._read(select, picked, layout, names=self.names)
             unknown = found["customer_id"][found["profile"] < 0]
             if not len(unknown):
                 break
@@ -204,7 +222,11 @@ class Reader:
                 "SELECT DISTINCT profile FROM customers_@ WHERE customer_id = ANY(%s::bigint[])",
                 [columns.array(unknown)],
             )
-        return Block(picked.last, picked.is_last, self.names, found)
+        block = Block(picked.last, picked.is_last, self.names, found)
+        found["mark"] = _spread(block, marks["customer_id"], marks["mark"], 0)
+        found["mark_day"] = _spread(block, marks["customer_id"], marks["day"], columns.NO_DAY)
+        found["review_on"] = _spread(block, reviews["customer_id"], reviews["day"], columns.NO_DAY)
+        return block
 
     def _learn_names(self, asked: str, params: list[Any]) -> None:
         with sharding.cursor(self.home) as cursor:
@@ -213,25 +235,29 @@ class Reader:
                 dict.fromkeys([*self.names, *(name for (name,) in cursor.fetchall() if name is not None)])
             )
 
+    def _read(self, select: str, picked: Picked, layout: Mapping[str, str], **params: Any) -> "dict[str, Column]":
+        keys = picked.params | {"as_of": self.as_of} | params
+        return columns.read(self.home, self._on_leaves(select), keys, layout)
+
     def _correct_totals(self, picked: Picked, block: Block) -> None:
         """Take the totals of those whose running ones go beyond as_of from their days before it."""
         import numpy as np
 
-        ahead = np.flatnonzero(block.column["last_day"] >= columns.day_number(self.as_of))
+        column = block.column
+        column["differs"] = column["flags"] == 1
+        ahead = np.flatnonzero(column["flags"] & 2)
         if not len(ahead):
             return
-        ids = block.column["customer_id"]
-        if len(ahead) < len(ids) / 2:
-            picked = replace(picked, ids=ids[ahead])
-        spans = {figure: ("", figure) for figure in ALL_DAYS}
-        sums = self._sum_days(picked, spans, None)
-        rows = np.searchsorted(sums["customer_id"], ids[ahead])
-        found = np.zeros(len(ahead), dtype=bool)
-        inside = rows < len(sums["customer_id"])
-        found[inside] = sums["customer_id"][rows[inside]] == ids[ahead][inside]
-        for figure in ALL_DAYS:
-            block.column[figure][ahead] = _nothing(figure)  # whose days all lie ahead
-            block.column[figure][ahead[found]] = sums[figure][rows[found]]
+        if len(ahead) < len(block) / 2:
+            picked = replace(picked, ids=column["customer_id"][ahead])
+        figures = (*FIGURES, *self.more)
+        sums = self._sum_days(picked, {figure: ("", figure) for figure in figures}, None)
+        for figure in figures:  # who is not in the sums has no day before as_of
+            column[figure][ahead] = _spread(block, sums["customer_id"], sums[figure], _nothing(figure))[ahead]
+        stored = self._read(STORED.format(c=picked.where("c")), picked, STORED_LAYOUT)
+        for figure in FIGURES:
+            there = _spread(block, stored["customer_id"], stored[figure], _nothing(figure))
+            column["differs"][ahead] |= column[figure][ahead] != there[ahead]
 
     def _sum_days(
         self, picked: Picked, wanted: "dict[str, tuple[str, str]]", since: date | None
@@ -243,9 +269,7 @@ class Reader:
             f"SELECT t.customer_id, {', '.join(expressions)} FROM daily_totals_@ t WHERE {picked.where('t')} "  # noqa: S608
             f"AND t.day < %(as_of)s {'AND t.day >= %(since)s' if since else ''} GROUP BY t.customer_id ORDER BY 1"
         )
-        return columns.read(
-            self.home, self._on_leaves(select), picked.params | {"as_of": self.as_of, "since": since}, layout
-        )
+        return self._read(select, picked, layout, since=since)
 
     def _add_facts(self, picked: Picked, block: Block) -> None:
         column, facts = block.column, block.facts
@@ -261,8 +285,7 @@ class Reader:
         if self.tags:
             self._add_tags(picked, block)
         if "follow_count" in self.needed:
-            select = self._on_leaves(FOLLOWS.format(f=picked.where("f")))
-            found = columns.read(self.home, select, picked.params, {"customer_id": "bigint", "n": "bigint"})
+            found = self._read(FOLLOWS.format(f=picked.where("f")), picked, {"customer_id": "bigint", "n": "bigint"})
             facts["follow_count"] = _spread(block, found["customer_id"], found["n"], 0)
 
     def _add_windows(self, picked: Picked, block: Block) -> None:
@@ -283,12 +306,7 @@ class Reader:
         import numpy as np
 
         select = TAGS.format(t=picked.where("t"), f=picked.where("f"))
-        found = columns.read(
-            self.home,
-            self._on_leaves(select),
-            picked.params | {"tags": self.tags},
-            {"customer_id": "bigint", "tag": "int"},
-        )
+        found = self._read(select, picked, {"customer_id": "bigint", "tag": "int"}, tags=self.tags)
         for place, tag in enumerate(self.tags, start=1):
             ids = found["customer_id"][found["tag"] == place]
             block.facts[f"tag:{tag}"] = _spread(block, ids, np.ones_like(ids), 0).astype(bool)

@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,10 +19,11 @@ from hypothesis import strategies as st
 from customers.directory import upsert_many
 from customers.erasure import request_erasure, run_erasure
 from customers.records import CustomerData, FollowData
-from profiles import publishing, runs
+from profiles import claims, publishing, runs
 from profiles.behaviours import record_behaviours
+from profiles.buckets import begin as begin_bucket
 from profiles.days import midnight
-from profiles.rules import DEFAULT_RULE_SET, RuleSet
+from profiles.rules import DEFAULT_RULE_SET, Condition, Rule, RuleSet
 from scrm.held import forget_all
 from tests.databases import reset_databases
 from tests.profiles.nights import counts, stored
@@ -31,6 +33,22 @@ EXAMPLES = int(os.environ.get("NIGHT_EXAMPLES", "8"))
 PEOPLE = 8
 STAFF = ("zhang", "li")
 FIRST_DAY = START + timedelta(days=10)
+
+# Rules of one condition, so that hardly a behaviour is without effect.
+sharp = st.builds(
+    Rule,
+    st.sampled_from(["甲", "乙"]),
+    st.builds(
+        Condition,
+        st.sampled_from(["purchase_count", "interaction_count", "total_amount"]),
+        st.sampled_from([">", ">=", "<", "=="]),
+        st.integers(0, 2),
+        st.none() | st.integers(1, 8),
+    ).map(lambda condition: (condition,)),
+)
+RULES = rule_sets() | st.builds(
+    RuleSet, st.just(0), st.lists(sharp, min_size=1, max_size=2).map(tuple), st.just("其他")
+)
 
 who = st.integers(0, PEOPLE - 1)
 # Days from today: late by up to twelve, of today, or of tomorrow.
@@ -44,7 +62,7 @@ STEPS = st.one_of(
     st.tuples(st.just("tag"), who, st.frozensets(st.sampled_from(TAG_IDS))),
     st.tuples(st.just("follow"), who, st.sampled_from(STAFF), st.frozensets(st.sampled_from(TAG_IDS)), st.booleans()),
     st.tuples(st.just("erase"), who),
-    st.tuples(st.just("publish"), rule_sets()),
+    st.tuples(st.just("publish"), RULES),
 )
 # After how many days, the nights between being skipped. Most of a class's changes by time alone need some days.
 DAYS = st.sampled_from([1, 1, 1, 2, 3, 5, 8, 13])
@@ -58,7 +76,7 @@ NIGHTS = st.one_of(
     st.tuples(st.just("backtest"), st.integers(0, 8)),
     st.tuples(st.just("earlier"), st.integers(1, 8)),
 )
-HISTORIES = st.tuples(rule_sets(), st.lists(st.tuples(st.lists(STEPS, max_size=6), NIGHTS), min_size=2, max_size=8))
+HISTORIES = st.tuples(RULES, st.lists(st.tuples(st.lists(STEPS, max_size=6), NIGHTS), min_size=2, max_size=8))
 
 
 @dataclass
@@ -175,6 +193,9 @@ class World:
         run = runs.start_run("nightly", self.today, homes=[100])
         for bucket in range(buckets):
             runs.work(run.pk, 100, bucket)
+        # And of one more it is the worker that dies, as soon as it has begun.
+        begin = partial(begin_bucket, as_of=run.as_of, rule_set=publishing.current(), full=False)
+        assert claims.take(run.pk, 100, buckets, begin=begin)
         self._night()
 
     def _backtest(self, days: int) -> None:
