@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from profiles.models import Rule, RuleVersion
 from profiles.rules import Rule as ParsedRule
-from profiles.rules import RuleError, RuleSet, conditions_from_json, conditions_to_json
+from profiles.rules import RuleError, RuleSet, conditions_to_json, from_json
 
 logger = structlog.get_logger(__name__)
 
@@ -43,13 +43,8 @@ def rule_set_of(version: RuleVersion) -> RuleSet:
 
     Rows are read in their order; a position in RuleSet, and so in the history, counts them from 1.
     """
-    parsed = []
-    for index, rule in enumerate(version.rules.order_by("position")):
-        try:
-            parsed.append(ParsedRule(rule.profile, conditions_from_json(rule.conditions)))
-        except RuleError as error:
-            raise error.under("rules", index) from None
-    return RuleSet(version.version, tuple(parsed), version.default_profile)
+    rules = list(version.rules.order_by("position").values("profile", "conditions"))
+    return from_json({"version": version.version, "default_profile": version.default_profile, "rules": rules})
 
 
 def save_draft(

@@ -27,9 +27,9 @@ FROM generate_series(%(first)s::int, %(last)s::int, %(step)s) AS n
 DAILY = """
 INSERT INTO daily_totals (customer_id, bucket, day, purchase_count, purchase_amount, refund_count, refund_amount,
     interaction_count, last_purchase_at, last_interaction_at)
-SELECT %(home)s * 10000000000 + n, n %% 10, %(day)s, %(purchases)s, %(purchases)s * 10, 0, 0, %(interactions)s,
-    CASE WHEN %(purchases)s > 0 THEN %(day)s::date + interval '4 hours' END,
-    CASE WHEN %(interactions)s > 0 THEN %(day)s::date + interval '5 hours' END
+SELECT %(home)s * 10000000000 + n, n %% 10, %(day)s, {purchases}, ({purchases}) * 10, 0, 0, {interactions},
+    CASE WHEN {purchases} > 0 THEN %(day)s::date + interval '4 hours' END,
+    CASE WHEN {interactions} > 0 THEN %(day)s::date + interval '5 hours' END
 FROM generate_series(%(first)s::int, %(last)s::int, %(step)s) AS n
 """
 RUNNING = """
@@ -47,18 +47,18 @@ def crowd(
     count: int,
     *,
     bucket: int | None = None,
-    purchases: int = 6,
-    interactions: int = 11,
+    purchases: int | str = 6,
+    interactions: int | str = 11,
     day: date = date(2026, 11, 1),
 ) -> None:
     """Put customers with totals of one day into a home, behind the directory's back: numbers 1, 2, … of it, or 10,
-    20, … beyond a bucket's.
+    20, … beyond a bucket's. purchases, interactions: a number, or an expression of a customer's number n.
     """
     first, step = (1, 1) if bucket is None else (bucket, 10)
     keys = {"home": home, "first": first, "last": first + (count - 1) * step, "step": step, "day": day}
     with psycopg.connect(url_of(sharding.alias(home)), cursor_factory=psycopg.ClientCursor) as connection:
-        for statement in (CUSTOMERS, DAILY, RUNNING):
-            connection.execute(statement, keys | {"purchases": purchases, "interactions": interactions})
+        for statement in (CUSTOMERS, DAILY.format(purchases=purchases, interactions=interactions), RUNNING):
+            connection.execute(statement, keys)
         connection.execute("SELECT setval('customer_ids', GREATEST(%(last)s, nextval('customer_ids')))", keys)
 
 

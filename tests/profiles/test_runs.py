@@ -258,6 +258,20 @@ def test_a_rule_published_today_takes_effect_today() -> None:
     ]
 
 
+def test_a_shop_without_interactions_has_no_high_value_customers_until_a_rule_says_so() -> None:
+    # Like the CDNOW file: many with one purchase, few with many, and nothing else.
+    crowd(100, 1200, purchases="1 + mod(n, 7) * mod(n, 3)", interactions=0)
+    crowd(101, 1157, purchases="1 + mod(n, 7) * mod(n, 3)", interactions=0)
+    bought = [1 + (n % 7) * (n % 3) for count in (1200, 1157) for n in range(1, count + 1)]
+    assert run().summary["classes"] == {LOW: 2357}
+    publish("复购客户: purchase_count > 5", default=LOW)
+    often = sum(purchases > 5 for purchases in bought)
+    assert run().summary["classes"] == {LOW: 2357 - often, "复购客户": often}
+    assert counts() == {LOW: 2357 - often, "复购客户": often}
+    assert sum(row["total_amount"] for row in stored().values()) == 10 * sum(bought)
+    assert len(history()) == 2357 + often
+
+
 def test_a_class_leaves_a_window_by_time_alone() -> None:
     people("wmA", "wmB")
     publish("活跃: interaction_count[7d] >= 1")
