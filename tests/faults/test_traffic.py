@@ -98,10 +98,11 @@ def wait_for_the_keeper(stage: Stage, settle: Callable[[], object] = lambda: Non
 
 
 def test_nightly_runs(stage: Stage) -> None:
-    """Runs write everybody in bulk, each into another class, while others write and read."""
-    stage.make(*KEYS)
+    """Runs write everybody in bulk, each into another class, while others read them and write some of them."""
+    stage.make(*KEYS, "written by runs alone")
     stage.start_writers(KEYS, ["a0", "f0", "t0"])
-    stage.start_readers(KEYS)
+    stage.start_readers(stage.keys)
     stage.wait_for_all()
-    stage.wait_for(stage.start(crew.classify, KEYS, 3))
+    stage.wait_for(stage.start(crew.classify, stage.keys, 3))
+    stage.go_on(0.2)
     end(stage)
