@@ -320,7 +320,13 @@ def test_tags_and_follows_and_days_decide_too() -> None:
         "tag:vip": False, "follow_count": 0, "last_purchase_day": "2026-11-19", "first_day": "2026-11-19",
         "total_amount[3d]": "10.00",
     }  # fmt: skip
-    upsert_many([CustomerData("wmC", follows=(FollowData("li"), FollowData("wang"), FollowData("zhao")))])
+    lost = FollowData("wang", lost_at=datetime(2026, 11, 1, tzinfo=UTC), tag_ids=("vip",))
+    upsert_many(
+        [CustomerData("wmC", follows=(FollowData("li"), lost)), CustomerData("wmD", follows=(lost, *follows[1:]))]
+    )
+    run()
+    assert classes() == {"wmA": "重要", "wmB": "沉睡", "wmC": "其他", "wmD": "新客"}
+    upsert_many([CustomerData("wmC", follows=(FollowData("li"), FollowData("wang")))])
     run()
     assert classes()["wmC"] == "重要"
 

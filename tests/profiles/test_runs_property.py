@@ -46,18 +46,17 @@ sharp = st.builds(
         st.none() | st.integers(1, 8),
     ).map(lambda condition: (condition,)),
 )
-RULES = rule_sets() | st.builds(
-    RuleSet, st.just(0), st.lists(sharp, min_size=1, max_size=2).map(tuple), st.just("其他")
-)
+SHARP = st.builds(RuleSet, st.just(0), st.lists(sharp, min_size=1, max_size=3).map(tuple), st.just("其他"))
+RULES = st.one_of(SHARP, SHARP, rule_sets())
 
 who = st.integers(0, PEOPLE - 1)
 # Days from today: late by up to twelve, of today, or of tomorrow.
 when = st.integers(-12, 1)
-STEPS = st.one_of(
-    st.tuples(st.just("purchase"), who, when, amounts(1, 900)),
+BEHAVIOURS = st.one_of(
     st.tuples(st.just("purchase"), who, when, amounts(1, 900)),
     st.tuples(st.just("interaction"), who, when),
-    st.tuples(st.just("interaction"), who, when),
+)
+OTHERS = st.one_of(
     st.tuples(st.just("refund"), who, when, st.integers(0, 5), st.none() | st.integers(1, 99)),
     st.tuples(st.just("tag"), who, st.frozensets(st.sampled_from(TAG_IDS))),
     st.tuples(st.just("follow"), who, st.sampled_from(STAFF), st.frozensets(st.sampled_from(TAG_IDS)), st.booleans()),
@@ -76,7 +75,12 @@ NIGHTS = st.one_of(
     st.tuples(st.just("backtest"), st.integers(0, 8)),
     st.tuples(st.just("earlier"), st.integers(1, 8)),
 )
-HISTORIES = st.tuples(RULES, st.lists(st.tuples(st.lists(STEPS, max_size=6), NIGHTS), min_size=2, max_size=8))
+# Rules and behaviours to begin with, so that there is something for time to change; then nights, with little between.
+HISTORIES = st.tuples(
+    RULES,
+    st.lists(BEHAVIOURS, min_size=PEOPLE, max_size=2 * PEOPLE),
+    st.lists(st.tuples(st.lists(BEHAVIOURS | OTHERS, max_size=3), NIGHTS), min_size=3, max_size=8),
+)
 
 
 @dataclass
@@ -257,12 +261,14 @@ def _last(person: Person, kind: str, as_of: date) -> datetime | None:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(HISTORIES)
-def test_incremental_nights_equal_full_runs(clean_databases: None, history: tuple[RuleSet, list[Any]]) -> None:
+def test_incremental_nights_equal_full_runs(
+    clean_databases: None, history: tuple[RuleSet, list[Any], list[Any]]
+) -> None:
     reset_databases()
     forget_all()
     world = World()
-    rule_set, nights = history
-    for steps, night in [([("publish", rule_set)], ("again",)), *nights]:
+    rule_set, behaviours, nights = history
+    for steps, night in [([("publish", rule_set), *behaviours], ("again",)), *nights]:
         for step in [*steps, night]:
             note(f"{world.today} {step}")
             world.do(step)
