@@ -22,11 +22,16 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 import django
+import hypothesis
 import pytest
 import redis
 from django.conf import settings as django_settings
 
 from scrm import embedded
+
+# A machine that is busy with other things is no fault of a test's.
+hypothesis.settings.register_profile("scrm", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("scrm")
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")

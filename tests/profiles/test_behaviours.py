@@ -355,8 +355,10 @@ def test_looking_reads_one_partition_and_one_index_entry_a_row() -> None:
         cursor.execute(f"EXPLAIN (ANALYZE, TIMING OFF) {LOOK}", {"items": asked, "source": "shop"})
         plan = [line for (line,) in cursor.fetchall()]
     scans = [line for line in plan if "Scan" in line and ("behaviour_keys_" in line or "customers_" in line)]
-    executed = [line for line in scans if "never executed" not in line]
-    assert len(scans) == 30
+    # Three tables of ten partitions; a bitmap scan is two lines of the plan, of which the table's counts.
+    tables = [line for line in scans if "Bitmap Index Scan" not in line]
+    executed = [line for line in tables if "never executed" not in line]
+    assert len(tables) == 30
     assert len(executed) == 3, "\n".join(plan)
     assert all(f"_{ids[7] % 10} " in line for line in executed)
 

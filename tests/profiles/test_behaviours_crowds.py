@@ -137,7 +137,8 @@ def test_an_erasure_under_way_wins_and_nothing_is_resurrected(monkeypatch: pytes
         wait_for_somebody_behind_a_lock("dept_100", 2)
         shut.open()
         assert eraser.answer() == "done"
-        assert writer.answer() == (1, 0, {0: "unknown_customer"})
+        # Which of the two depends on whether the directory's row has gone when the writer looks again.
+        assert writer.answer() in [(1, 0, {0: code}) for code in ("unknown_customer", "erasure_in_progress")]
     assert rows_everywhere() == {"behaviour_keys": 1, "behaviours": 1, "daily_totals": 1, "running_totals": 1}
     assert raw_of(wm_a) == {}
 
