@@ -183,6 +183,8 @@ def _zipf(results: Results, people: list[str]) -> None:
     reports = _crowd("zipf", str(READS // READERS), str(WRITE_SHARE), str(ZIPF), str(len(people)))
     seconds = time.perf_counter() - began
     total = {name: sum(report[name] for report in reports) for name in reports[0]}
+    if total["reads"] + total["writes"] != READS:
+        raise RuntimeError(f"Of {READS:,} reads and writes only {total} were done: readers died, see above.")
     share = total["loads"] / total["reads"]
     results.add(
         f"loads from the databases, {len(people):,} customers, Zipf s = {ZIPF}, {WRITE_SHARE:.1%} writes, "

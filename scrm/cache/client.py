@@ -1,7 +1,6 @@
 """Talk to Redis with short timeouts, no retries and a breaker, and name what goes wrong in two words."""
 
 import hashlib
-import threading
 import time
 from functools import cache
 from typing import Any
@@ -14,6 +13,7 @@ from redis.exceptions import NoScriptError
 from scrm.cache import counters
 from scrm.cache.breaker import Breaker
 from scrm.cache.errors import CacheRefusedError, CacheUnreachableError
+from scrm.cache.permits import Permits
 
 logger = structlog.get_logger(__name__)
 
@@ -40,7 +40,7 @@ class CacheClient:
     def __init__(self, client: redis.Redis, *, breaker: Breaker | None = None) -> None:
         self.redis = client
         self.breaker = breaker or Breaker()
-        self._permits = threading.BoundedSemaphore(CONNECTIONS)
+        self._permits = Permits(CONNECTIONS)
         self._complain_at = 0.0
 
     @classmethod
