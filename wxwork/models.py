@@ -37,9 +37,7 @@ class Callback(models.Model):
     due_at = models.DateTimeField("下次处理", default=timezone.now)
     attempts = models.IntegerField("尝试次数", default=0)
     error = models.TextField("错误", blank=True)
-    # Who works on it. A repeat that arrives meanwhile raises `arrivals`; the worker only ends what it has begun.
-    token = models.UUIDField(null=True)
-    claimed_until = models.DateTimeField(null=True)
+    # A repeat that arrives while a worker is at it raises this; the worker only ends what it has begun.
     arrivals = models.IntegerField("收到次数", default=1)
     finished_at = models.DateTimeField("完成时间", null=True)
 
@@ -53,17 +51,40 @@ class Callback(models.Model):
             models.Index(fields=["due_at"], name="callbacks_due", condition=Q(state="pending")),
             models.Index(fields=["state", "-id"], name="callbacks_by_state"),
             models.Index(fields=["external_userid"], name="callbacks_of_a_customer", condition=~Q(external_userid="")),
+            models.Index(fields=["finished_at"], name="callbacks_finished", condition=Q(finished_at__isnull=False)),
         ]
 
     def __str__(self) -> str:
         return f"{self.event}/{self.change_type} {self.key}"
 
 
+class CallbackKey(models.Model):
+    """A key that has unfinished callbacks, and the claim of whoever works on them: one worker a key.
+
+    due_at is when a worker may take it: the time of its first callback, of a retry, or, while somebody has it, the end
+    of the claim. So one index finds work, retries and the claims of the dead, whatever the backlog of a single key.
+    Whoever changes callbacks of a key locks its row here first (wxwork.inbox).
+    """
+
+    key = models.CharField(max_length=160, primary_key=True)
+    due_at = models.DateTimeField(default=timezone.now)
+    token = models.UUIDField(null=True)
+
+    class Meta:
+        db_table = "callback_keys"
+        indexes = [models.Index(fields=["due_at"], name="callback_keys_due")]
+
+    def __str__(self) -> str:
+        return self.key
+
+
 class WelcomeMessage(models.Model):
     """What is sent to somebody who has just added a staff member. The most specific active one is taken."""
 
     name = models.CharField("名称", max_length=64)
-    text = models.TextField("文字", max_length=4000, help_text="4000 字节以内")
+    text = models.TextField(
+        "文字", help_text="4000 字节以内（约 1300 个汉字）。{name} 换成客户的名字，{staff} 换成员工的名字。"
+    )
     state = models.CharField("渠道标识", max_length=64, blank=True, help_text="留空则不限渠道")
     departments = models.ManyToManyField(Department, verbose_name="部门", blank=True, help_text="留空则不限部门")
     is_active = models.BooleanField("启用", default=True)
@@ -84,6 +105,7 @@ class WelcomeDelivery(models.Model):
 
     class State(models.TextChoices):
         OWED = "owed", "待发送"
+        SENDING = "sending", "发送中"
         SENT = "sent", "已发送"
         FAILED = "failed", "未发送"
 
@@ -92,7 +114,12 @@ class WelcomeDelivery(models.Model):
     userid = models.CharField("员工账号", max_length=64)
     welcome_code = models.TextField(blank=True, help_text="a secret for 20 s; blanked when it has been used")
     expires_at = models.DateTimeField("有效期至")
-    state = models.CharField("状态", max_length=6, choices=State.choices, default=State.OWED)
+    state = models.CharField("状态", max_length=7, choices=State.choices, default=State.OWED)
+    due_at = models.DateTimeField("下次发送", default=timezone.now)
+    attempts = models.IntegerField("尝试次数", default=0)
+    message = models.ForeignKey(
+        WelcomeMessage, verbose_name="欢迎语", on_delete=models.SET_NULL, null=True, related_name="deliveries"
+    )
     error = models.TextField("原因", blank=True)
     sent_at = models.DateTimeField("发送时间", null=True)
 
@@ -101,7 +128,11 @@ class WelcomeDelivery(models.Model):
         verbose_name = "欢迎语发送"
         verbose_name_plural = "欢迎语发送"
         ordering = ["-id"]
-        indexes = [models.Index(fields=["expires_at"], name="welcomes_owed", condition=Q(state="owed"))]
+        indexes = [
+            models.Index(fields=["due_at"], name="welcomes_owed", condition=Q(state="owed")),
+            models.Index(fields=["expires_at"], name="welcomes_unsent", condition=Q(state__in=["owed", "sending"])),
+            models.Index(fields=["external_userid"], name="welcomes_of_a_customer"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.userid} → {self.external_userid}"
