@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from celery.schedules import crontab
+from kombu import Queue
 
 from scrm import env
 
@@ -198,6 +199,8 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_DB_REUSE_MAX = 1000
+# A worker without -Q serves them all; `welcome` wants one of its own besides (20 s from the callback: wxwork.tasks).
+CELERY_TASK_QUEUES = [Queue(name) for name in ("celery", "callbacks", "welcome")]
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 # In CELERY_TIMEZONE. Beat copies this into its tables at each start; the keeper catches up what was slept through.
 CELERY_BEAT_SCHEDULE = {"profiles.nightly": {"task": "profiles.nightly", "schedule": crontab(hour=0, minute=0)}}
@@ -213,6 +216,9 @@ WXWORK_SECRET = ENVIRON.get("WXWORK_SECRET", "")
 WXWORK_CONTACTS_SECRET = ENVIRON.get("WXWORK_CONTACTS_SECRET", "")
 WXWORK_CALLBACK_TOKEN = env.words(ENVIRON, "WXWORK_CALLBACK_TOKEN")
 WXWORK_CALLBACK_AES_KEY = env.words(ENVIRON, "WXWORK_CALLBACK_AES_KEY")
+# Refuse callbacks signed longer ago than this; 0 does not look. Finished ones are kept for so many days (3 at least).
+WXWORK_CALLBACK_MAX_AGE_SECONDS = env.number(ENVIRON, "WXWORK_CALLBACK_MAX_AGE_SECONDS", 0)
+WXWORK_CALLBACK_KEEP_DAYS = env.number(ENVIRON, "WXWORK_CALLBACK_KEEP_DAYS", 14)
 WXWORK_BASE_URL = ENVIRON.get("WXWORK_BASE_URL") or "https://qyapi.weixin.qq.com"
 
 # ----------------------------------------------------------------------------------------------------- logs and admin

@@ -14,6 +14,7 @@ urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("metrics", health.metrics, name="metrics"),
+    path("", include("wxwork.urls")),
     path("api/v1/", include("profiles.urls")),
     path("api/v1/", include("customers.urls")),
     path("api/v1/schema/", SpectacularAPIView.as_view(), name="schema"),

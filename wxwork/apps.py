@@ -8,3 +8,10 @@ class WxworkConfig(AppConfig):
 
     name = "wxwork"
     verbose_name = "企业微信"
+
+    def ready(self) -> None:
+        # Only now there are models.
+        from wxwork import chores
+        from wxwork.inbox import forgetting  # noqa: F401 - registers what an erasure clears
+
+        chores.register()
