@@ -57,6 +57,7 @@ class Probe:
             logger.info("server_does_not_answer", server=self.name, reason=type(error).__name__)
 
 
+_refreshers: dict[str, Callable[[], None]] = {}
 _hanging: dict[str, threading.Thread] = {}
 _lock = threading.Lock()
 
@@ -86,7 +87,17 @@ def readyz(request: HttpRequest) -> HttpResponse:
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
     """Give what all workers of this server have counted, for Prometheus. Keep it from the outside (docs/running.md)."""
+    for name, refresh in _refreshers.items():
+        try:
+            refresh()
+        except Exception as error:  # what one app cannot say now must not hide the rest
+            logger.warning("metrics_not_refreshed", name=name, reason=type(error).__name__)
     return ExportToDjangoView(request)
+
+
+def refresh_for_metrics(name: str, refresh: Callable[[], None]) -> None:
+    """Have gauges brought up to date before each /metrics; an app calls this in AppConfig.ready()."""
+    _refreshers[name] = refresh
 
 
 def ask_all() -> dict[str, Probe]:

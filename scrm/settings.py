@@ -220,6 +220,14 @@ WXWORK_CALLBACK_AES_KEY = env.words(ENVIRON, "WXWORK_CALLBACK_AES_KEY")
 WXWORK_CALLBACK_MAX_AGE_SECONDS = env.number(ENVIRON, "WXWORK_CALLBACK_MAX_AGE_SECONDS", 0)
 WXWORK_CALLBACK_KEEP_DAYS = env.number(ENVIRON, "WXWORK_CALLBACK_KEEP_DAYS", 14)
 WXWORK_BASE_URL = ENVIRON.get("WXWORK_BASE_URL") or "https://qyapi.weixin.qq.com"
+# Of each API, for all processes together: half of WeCom's rule of the minute, four fifths of that of the hour.
+WXWORK_CALLS_PER_MINUTE = env.number(ENVIRON, "WXWORK_CALLS_PER_MINUTE", 5_000)
+WXWORK_CALLS_PER_HOUR = env.number(ENVIRON, "WXWORK_CALLS_PER_HOUR", 120_000)
+WXWORK_CALLS_AT_ONCE = env.number(ENVIRON, "WXWORK_CALLS_AT_ONCE", 8)
+# How long an API is left alone after 45009; sixty times as long where the hour's limit was reached.
+WXWORK_BLOCK_SECONDS = env.number(ENVIRON, "WXWORK_BLOCK_SECONDS", 60)
+# Origins whose pages may be signed for the JSSDK: https://sidebar.example.com
+WXWORK_JSSDK_ORIGINS = env.words(ENVIRON, "WXWORK_JSSDK_ORIGINS")
 
 # ----------------------------------------------------------------------------------------------------- logs and admin
 from scrm.appearance import UNFOLD  # noqa: E402, F401
