@@ -14,7 +14,7 @@ from django.core.management import execute_from_command_line
 from scrm import embedded, env
 
 # What asks neither a database nor a cache; so does everything with --help.
-WITHOUT_SERVERS = {"check", "collectstatic", "compilemessages", "help", "makemessages", "version"}
+WITHOUT_SERVERS = {"check", "collectstatic", "compilemessages", "help", "makemessages", "version", "wxwork_simulator"}
 HELP = {"-h", "--help", "--version"}
 
 

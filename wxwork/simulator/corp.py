@@ -31,6 +31,7 @@ from wxwork.simulator.state import OWN_APP, State
 CORP_ID = "wwsimulator"
 SECRET = "simulator-secret"  # noqa: S105 - of a simulator
 FOLLOWERS_PER_PAGE = 500
+MOST_OWNERS = 1000
 HTML = b"<html><body><h1>504 Gateway Time-out</h1></body></html>"
 ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u[0-9a-fA-F]{4}")
 JSON_TYPES = ("", "application/json", "text/json", "text/plain")
@@ -62,6 +63,7 @@ class Corp:
         self.pushes = pushes
         self.clock = Clock()
         self.corp_id = corp_id
+        self.paths = frozenset(ENDPOINTS)
         self.calls: Counter[str] = Counter()
         self.codes: Counter[str] = Counter()
         self.faults = Faults()
@@ -75,6 +77,10 @@ class Corp:
         self.limits = Limits(self.clock)
         self.paging = Paging(company.seed)
         self.followers_per_page = FOLLOWERS_PER_PAGE
+        self.dispatch_seconds = 0.0
+        self.group_lag_seconds = 0.0
+        self.most_owners = MOST_OWNERS
+        self.monthly_mass_messages = 0
         self.calls.clear()
         self.codes.clear()
         self.faults.clear()

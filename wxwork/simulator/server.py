@@ -20,7 +20,6 @@ from wxwork.simulator import control
 from wxwork.simulator.acts import perform
 from wxwork.simulator.company import SampleCompany
 from wxwork.simulator.corp import CORP_ID, Answer, Corp, Request
-from wxwork.simulator.faults import Fault
 from wxwork.simulator.pushing import Pushes, PushSettings
 from wxwork.simulator.state import State
 
@@ -73,8 +72,8 @@ class SimulatorServer:
         return perform(self.corp, name, given)
 
     def faults(self, path: str, **fault: Any) -> None:
-        """Plant a fault (see wxwork.simulator.faults)."""
-        self.corp.faults.add(Fault(path, **fault))
+        """Plant a fault (see wxwork.simulator.faults). Raises ActError."""
+        control.plant(self.corp, {"path": path, **fault})
 
     def start(self) -> "SimulatorServer":
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="simulator", daemon=True)

@@ -58,7 +58,7 @@ def add_customer(
     staff: str = "",
     external_userid: str = "",
     name: str = "",
-    type: int = 1,  # noqa: A002 - WeCom's name
+    type: int = 1,
     gender: int = 0,
     state: str = "",
     config_id: str = "",

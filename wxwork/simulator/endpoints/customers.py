@@ -139,6 +139,7 @@ def _batch_page(call: Call, members: list[Staff], limit: int) -> tuple[list[Rela
     place, after = paging.position(call.path, call.params, default=(0, 0))
     size = paging.size(limit)
     found: list[Relation] = []
+    reached = place
     for at in range(place, len(members)):
         for relation in members[at].relations.values():
             if not relation.is_readable or (at == place and relation.number <= after):
