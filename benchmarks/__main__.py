@@ -14,6 +14,7 @@ PARTS = {
     "night": "The night",
     "lookups": "Lookups",
     "ingest": "Behaviours in",
+    "callbacks": "Callbacks",
 }
 HEADER = """# Benchmarks
 

@@ -60,11 +60,16 @@ class Processes:
             )
         self._commands[name] = command
 
-    def restart_ended(self) -> list[str]:
-        """Start again what has ended by itself; return their names."""
+    def kill(self, name: str) -> None:
+        """Kill one with all that it has started, as a machine does that runs out of memory."""
+        self._signal(self._running[name], signal.SIGKILL)
+        self._running[name].wait()
+
+    def restart_ended(self, *, at_once: bool = False) -> list[str]:
+        """Start again what has ended by itself, each after a second unless `at_once`; return their names."""
         ended = [name for name, process in self._running.items() if process.poll() is not None]
         for name in ended:
-            time.sleep(RESTART_SECONDS)
+            time.sleep(0 if at_once else RESTART_SECONDS)
             self.start(name, self._commands[name])
         return ended
 
