@@ -121,7 +121,8 @@ def _body(request: HttpRequest) -> bytes:
     if length and (not (length.isascii() and length.isdigit()) or int(length[:20]) > MAX_BYTES):
         raise BodyTooLargeError
     # Django hands on no body of unknown length; the server does.
-    source: Any = request if length else request.META["wsgi.input"]
+    is_chunked = not length and request.headers.get("Transfer-Encoding")
+    source: Any = request.META["wsgi.input"] if is_chunked else request
     body = b""
     try:
         while chunk := source.read(MAX_BYTES + 1 - len(body)):
