@@ -4,7 +4,7 @@ key              holds
 <key>            the value, for expires_in - 300 s
 <key>:stamp      which fetch brought it, for as long
 <key>:lock       who is fetching a new one, for 10 s at the longest
-<key>:refused    why there is none for now: 10 min after wrong credentials, 2 s after WeCom did not answer
+<key>:refused    why there is none for now: 10 min after wrong credentials, 1 s after WeCom did not answer
 
     step of the one who fetches      if the process dies right after it
     takes the lock                   the others wait until the lock expires, then one of them fetches
@@ -43,7 +43,8 @@ LOCK_SECONDS = 10.0
 WAIT_SECONDS = 16.0
 POLL_SECONDS = 0.05
 BREAKER_SECONDS = 600.0
-NO_ANSWER_SECONDS = 2.0
+# Less than the pauses of a call with three tries: one failure of gettoken costs nobody a call.
+NO_ANSWER_SECONDS = 1.0
 
 # KEYS lock, value, stamp, refused; ARGV lock's token, value, stamp, milliseconds. Returns 1, or 0: this token has the
 # lock no more.

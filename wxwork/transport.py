@@ -77,6 +77,7 @@ class Answer:
     status: int
     content_type: str
     body: bytes = field(repr=False)
+    is_file: bool = False
 
 
 class _SecretsLast(httpx.BaseTransport):
@@ -212,7 +213,8 @@ def _exchange(request: Request, *, deadline: float) -> Answer:
                 raise httpx.DecodingError(f"the answer is larger than {MAX_BODY_BYTES} bytes")
     finally:
         response.close()
-    return Answer(response.status_code, response.headers.get("Content-Type", ""), bytes(body))
+    is_file = "Content-Disposition" in response.headers
+    return Answer(response.status_code, response.headers.get("Content-Type", ""), bytes(body), is_file)
 
 
 def _host() -> str:
@@ -257,7 +259,7 @@ def read(answer: Answer, request: Request) -> dict[str, Any]:
     if not isinstance(found, dict) or code is None:
         counters.CALLS.labels(request.path, "unreadable").inc()
         raise _doubtful(request, f"answers something that is no JSON object ({len(answer.body)} bytes)")
-    counters.CALLS.labels(request.path, str(code)).inc()
+    count(request, code)
     errmsg = _hide(str(found.get("errmsg", "")), request)
     if "Warning" in errmsg:
         # Malformed JSON may have been understood in part.
@@ -265,6 +267,11 @@ def read(answer: Answer, request: Request) -> dict[str, Any]:
     if code:
         raise error_for(code, errmsg, request.path)
     return found
+
+
+def count(request: Request, code: int) -> None:
+    """Count an answer for /metrics."""
+    counters.CALLS.labels(request.path, str(code)).inc()
 
 
 def _code_of(found: Any) -> int | None:
