@@ -67,11 +67,11 @@ class SimulatorServer:
     def state(self) -> State:
         return self.corp.state
 
-    def act(self, name: str, **given: Any) -> dict[str, Any]:
+    def act(self, name: str, /, **given: Any) -> dict[str, Any]:
         """Make something happen (see wxwork.simulator.control). Raises ActError."""
         return perform(self.corp, name, given)
 
-    def faults(self, path: str, **fault: Any) -> None:
+    def faults(self, path: str, /, **fault: Any) -> None:
         """Plant a fault (see wxwork.simulator.faults). Raises ActError."""
         control.plant(self.corp, {"path": path, **fault})
 
