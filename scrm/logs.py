@@ -60,6 +60,8 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": os.environ.get("LOG_LEVEL", "INFO")},
     "loggers": {
         "django.request": {"level": "ERROR"},
+        # A line for each call to WeCom, with ids of customers in it.
+        "httpx": {"level": "WARNING"},
         "django_structlog.middlewares.request": {"level": os.environ.get("LOG_REQUESTS", "WARNING")},
     },
 }

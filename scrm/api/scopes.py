@@ -6,6 +6,7 @@ customers:erase   erase customers
 behaviors:write   record behaviours
 profiles:read     profiles, their reasons and history, summaries, runs
 profiles:write    start profile runs
+wxwork:jssdk      have pages signed for WeCom's JSSDK
 pii:read          mobiles in clear
 """
 
@@ -15,6 +16,7 @@ CUSTOMERS_ERASE = "customers:erase"
 BEHAVIORS_WRITE = "behaviors:write"
 PROFILES_READ = "profiles:read"
 PROFILES_WRITE = "profiles:write"
+WXWORK_JSSDK = "wxwork:jssdk"
 PII_READ = "pii:read"
 
 SCOPES = {
@@ -24,6 +26,7 @@ SCOPES = {
     BEHAVIORS_WRITE: "写入客户行为",
     PROFILES_READ: "查看客户画像",
     PROFILES_WRITE: "运行画像任务",
+    WXWORK_JSSDK: "为企业微信侧边栏页面签名",
     PII_READ: "查看完整手机号",
 }
 # What a key may do unless it says otherwise. Reading mobiles in clear is asked for by name: each such read goes past

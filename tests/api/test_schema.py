@@ -40,6 +40,7 @@ ENDPOINTS = {
     ("get", "/api/v1/profiles/runs/"),
     ("post", "/api/v1/profiles/runs/"),
     ("get", "/api/v1/profiles/runs/{run_id}/"),
+    ("get", "/api/v1/wxwork/jssdk-config/"),
 }
 
 
