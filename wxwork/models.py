@@ -243,3 +243,18 @@ class SyncBatch(models.Model):
 
     def __str__(self) -> str:
         return f"{self.run_id} {self.number}"
+
+
+class ApiLimit(models.Model):
+    """What is left of WeCom's API: no table, but a name for the page and its permissions. wxwork.budget knows."""
+
+    api = models.CharField("接口", max_length=128, primary_key=True)
+
+    class Meta:
+        managed = False
+        default_permissions = ("view", "change")
+        verbose_name = "接口额度"
+        verbose_name_plural = "接口额度"
+
+    def __str__(self) -> str:
+        return self.api
