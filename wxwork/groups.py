@@ -21,7 +21,6 @@ import structlog
 from django.db import transaction
 from django.utils import timezone
 
-from customers import erasure
 from customers.identity import is_external_userid
 from wxwork import interactions
 from wxwork.client import wecom
@@ -157,10 +156,3 @@ def _time(seconds: object) -> datetime | None:
         return datetime.fromtimestamp(number, tz=UTC) if number > 0 else None
     except (TypeError, ValueError, OverflowError, OSError):
         return None
-
-
-@erasure.place("groups")
-def forget_member(external_userid: str, _customer_ids: list[int]) -> int:
-    """Take a person out of all groups. Returns how many."""
-    gone, _ = GroupMember.objects.filter(member_id=external_userid, type=CUSTOMER).delete()
-    return gone

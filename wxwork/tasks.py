@@ -4,7 +4,7 @@
     callbacks    wxwork.work_callbacks     how many messages lie in it says whether anybody needs to be woken
     welcome      wxwork.send_welcomes      20 s from the callback: nothing may stand in front of it
 
-A worker that is started without -Q serves all queues of CELERY_TASK_QUEUES.
+CELERY_TASK_ROUTES says which goes where. A worker that is started without -Q serves all of CELERY_TASK_QUEUES.
 """
 
 from celery import shared_task
@@ -13,7 +13,7 @@ from wxwork import welcome, welcome_sending
 from wxwork.inbox import waking, working
 
 
-@shared_task(name="wxwork.work_callbacks", queue=waking.CALLBACKS)
+@shared_task(name="wxwork.work_callbacks")
 def work_callbacks() -> None:
     """Work on callbacks until none is due; after some seconds let other tasks in, and come back."""
     _done, may_be_more = working.work()
@@ -21,7 +21,7 @@ def work_callbacks() -> None:
         waking.wake(waking.CALLBACKS)
 
 
-@shared_task(name="wxwork.send_welcomes", queue=waking.WELCOMES)
+@shared_task(name="wxwork.send_welcomes")
 def send_welcomes() -> None:
     """Send the welcome messages that are owed."""
     welcome_sending.send_owed()

@@ -18,7 +18,7 @@ from customers import erasure
 from customers.identity import digest, is_external_userid
 from customers.models import DirectoryEntry, Erasure, Tombstone
 from wxwork.messages import MessageError, parse_message
-from wxwork.models import Callback, WelcomeDelivery
+from wxwork.models import Callback, GroupMember, WelcomeDelivery
 
 FORGOTTEN = "<xml></xml>"
 BATCH = 2_000
@@ -91,6 +91,13 @@ def forget_callbacks(external_userid: str, _customer_ids: list[int]) -> int:
         )  # fmt: skip
         named = cursor.rowcount
     return before + after + named
+
+
+@erasure.place("groups")
+def forget_member(external_userid: str, _customer_ids: list[int]) -> int:
+    """Take a person out of all groups; wxwork.groups does not put them back. Returns how many."""
+    gone, _ = GroupMember.objects.filter(member_id=external_userid, type=GroupMember.Type.CUSTOMER).delete()
+    return gone
 
 
 def delete_old() -> int:
