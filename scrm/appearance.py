@@ -51,6 +51,12 @@ NAVIGATION = [
         ],
     },
     {
+        "title": "企业微信",
+        "items": [
+            _entry("接口额度", "speed", "wxwork.apilimit"),
+        ],
+    },
+    {
         "title": "数据与合规",
         "collapsible": True,
         "items": [

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from django.conf import settings
 
-from wxwork import transport
+from wxwork import counters, transport
 from wxwork.errors import ConfigError, RetryError, TokenRefusedError, WxworkError
 from wxwork.grants import BREAKER_SECONDS, Grant, Held
 
@@ -81,6 +81,16 @@ def note(credential: Credential, error: WxworkError, *, is_second: bool = False)
         grant_of(credential).refuse(error, seconds=BREAKER_SECONDS)
     elif is_second and isinstance(error, TokenRefusedError):
         grant_of(credential).refuse(error, seconds=SECOND_REFUSAL_SECONDS)
+
+
+def show_in_metrics() -> None:
+    """Bring the gauge of refused credentials up to date."""
+    for name in (CUSTOMERS, CONTACTS):
+        try:
+            refusal = grant_of(credential(name)).find_refusal()
+        except ConfigError:
+            return
+        counters.BREAKER.labels(name).set(refusal is not None and refusal.kind == "config")
 
 
 def _fetch(credential: Credential) -> tuple[str, float]:

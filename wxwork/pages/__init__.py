@@ -1,0 +1,1 @@
+"""Pages of the WeCom link in the admin."""
