@@ -12,7 +12,9 @@ The parsing of requests is our own: the standard library's costs more than all t
 import contextlib
 import socket
 import socketserver
+import sys
 import threading
+import traceback
 from typing import Any
 from urllib.parse import unquote
 
@@ -26,7 +28,7 @@ from wxwork.simulator.state import State
 MADE_AT = 1_793_462_400  # 2026-11-01 00:00 in China: the same company whenever it is started
 MAX_BODY = 32 * 1024 * 1024
 MAX_LINE = 65_536
-REASONS = {200: "OK", 206: "Partial Content", 400: "Bad Request", 404: "Not Found"}
+REASONS = {200: "OK", 206: "Partial Content", 400: "Bad Request", 404: "Not Found", 500: "Internal Server Error"}
 
 
 class SimulatorServer:
@@ -123,7 +125,7 @@ class _Server(socketserver.ThreadingTCPServer):
                     connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of a caller who has gone; anything else is a bug that the caller sees as a reset."""
+        """Say nothing of a caller who has gone."""
 
 
 class _Connection(socketserver.StreamRequestHandler):
@@ -170,9 +172,15 @@ class _Connection(socketserver.StreamRequestHandler):
         return wish != "close" and (version != "HTTP/1.0" or wish == "keep-alive")
 
     def _answer(self, request: Request) -> Answer:
-        if request.path.startswith("/_sim/"):
-            return control.answer(self.server.corp, request)
-        return self.server.corp.answer(request)
+        """Answer a request. A bug of ours is a 500 that shows itself, so that nobody takes it for a planted fault."""
+        try:
+            if request.path.startswith("/_sim/"):
+                return control.answer(self.server.corp, request)
+            return self.server.corp.answer(request)
+        except Exception:
+            trace = traceback.format_exc()
+            print(trace, file=sys.stderr)  # a simulator has no other log
+            return Answer(500, trace.encode(), {"Content-Type": "text/plain; charset=utf-8"})
 
     def _headers(self) -> dict[str, str]:
         headers: dict[str, str] = {}

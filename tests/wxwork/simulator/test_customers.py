@@ -22,9 +22,7 @@ def readable(api, external_userid, userid):
     got = api.get("externalcontact/get", external_userid=external_userid)
     listed = api.get("externalcontact/list", userid=userid)
     batch = api.post("externalcontact/batch/get_by_user", {"userid_list": [userid], "limit": 100})
-    remark = api.post(
-        "externalcontact/remark", {"userid": userid, "external_userid": external_userid, "remark": "r"}
-    )
+    remark = api.post("externalcontact/remark", {"userid": userid, "external_userid": external_userid, "remark": "r"})
     rows = [row["external_contact"]["external_userid"] for row in batch["external_contact_list"]]
     return got["errcode"], external_userid in listed["external_userid"], external_userid in rows, remark["errcode"]
 
@@ -95,7 +93,12 @@ def test_get_shows_tags_of_all_three_types_and_the_batch_only_ids_of_two(simulat
 
 def test_writes_of_the_api_change_and_tell_nobody(simulator, api, friend):
     who = {"external_userid": friend[0], "userid": "chensiyu"}
-    notes = {"remark": "周女士", "description": "十月续费", "remark_company": "工作室", "remark_mobiles": ["13900139066"]}
+    notes = {
+        "remark": "周女士",
+        "description": "十月续费",
+        "remark_company": "工作室",
+        "remark_mobiles": ["13900139066"],
+    }
     assert api.post("externalcontact/remark", {**who, **notes})["errcode"] == 0
     marked = api.post("externalcontact/mark_tag", {**who, "add_tag": ["ettag0101", "ettag0102"]})
     assert marked["errcode"] == 0
@@ -206,27 +209,24 @@ def test_short_and_empty_pages_lose_nothing(simulator, api):
 
 
 def test_changes_between_pages_neither_repeat_nor_skip_others(simulator, api):
-    userids = [staff.userid for staff in simulator.state.staff.values()]
+    body = {"userid_list": [staff.userid for staff in simulator.state.staff.values()], "limit": 5}
     before = everybody(simulator)
-    first = api.post("externalcontact/batch/get_by_user", {"userid_list": userids, "limit": 5})
-    seen = [
-        (row["follow_info"]["userid"], row["external_contact"]["external_userid"])
-        for row in first["external_contact_list"]
-    ]
-    gone = seen[0]
-    simulator.act("delete_customer", userid=gone[0], external_userid=gone[1])
-    simulator.act("add_customer", staff=seen[-1][0])
-    cursor = first["next_cursor"]
-    rest, _pages = read_all(api, userids, 5, cursor=cursor) if False else ([], 0)
-    while cursor:
-        page = api.post("externalcontact/batch/get_by_user", {"userid_list": userids, "limit": 5, "cursor": cursor})
-        rest += [
-            (row["follow_info"]["userid"], row["external_contact"]["external_userid"])
-            for row in page["external_contact_list"]
+
+    def page(cursor):
+        answer = api.post("externalcontact/batch/get_by_user", {**body, "cursor": cursor})
+        rows = answer["external_contact_list"]
+        return [(r["follow_info"]["userid"], r["external_contact"]["external_userid"]) for r in rows], answer[
+            "next_cursor"
         ]
-        cursor = page["next_cursor"]
-    assert len(set(seen + rest)) == len(seen + rest)
-    assert set(before) <= set(seen + rest)
+
+    seen, cursor = page("")
+    simulator.act("delete_customer", userid=seen[0][0], external_userid=seen[0][1])
+    simulator.act("add_customer", staff=seen[-1][0])
+    while cursor:
+        rows, cursor = page(cursor)
+        seen += rows
+    assert len(set(seen)) == len(seen)
+    assert set(before) <= set(seen)
 
 
 def test_a_cursor_belongs_to_its_endpoint_and_parameters(simulator, api):

@@ -41,9 +41,7 @@ def calls(simulator: SimulatorServer, api: Api) -> dict[str, tuple[dict[str, Any
     simulator.act("edit_customer", external_userid=customer, userid=staff.userid, personal_tags=["喜欢咖啡"])
     welcome = simulator.act("add_customer", staff=other.userid)["welcome_code"]
     private = simulator.act("login_code", userid=staff.userid, private=True)["code"]
-    detail = api.get(
-        "auth/getuserinfo", code=simulator.act("login_code", userid=staff.userid, private=True)["code"]
-    )
+    detail = api.get("auth/getuserinfo", code=simulator.act("login_code", userid=staff.userid, private=True)["code"])
     media_id = api.upload("media/upload", "poster.png", PNG, type="image")["media_id"]
     users = {"user": [staff.userid, other.userid]}
     way = api.post("externalcontact/add_contact_way", {"type": 2, "scene": 2, "state": "x", **users})["config_id"]
@@ -184,7 +182,9 @@ def differences(ours: Any, theirs: Any, where: str = "") -> list[str]:
     if isinstance(theirs, dict) and isinstance(ours, dict):
         odd = [f"{where}.{key}" for key in (ours.keys() ^ theirs.keys()) - OPTIONAL]
         return odd + [
-            line for key in ours.keys() & theirs.keys() for line in differences(ours[key], theirs[key], f"{where}.{key}")
+            line
+            for key in ours.keys() & theirs.keys()
+            for line in differences(ours[key], theirs[key], f"{where}.{key}")
         ]
     if isinstance(theirs, list) and isinstance(ours, list):
         return differences(ours[0], theirs[0], f"{where}[]") if ours and theirs else []

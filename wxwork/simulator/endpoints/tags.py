@@ -4,7 +4,7 @@ from typing import Any
 
 from wxwork.simulator.answers import Refused
 from wxwork.simulator.endpoints.registry import Call, endpoint
-from wxwork.simulator.state import OWN_APP, Tag, TagGroup
+from wxwork.simulator.state import Tag, TagGroup
 
 MAX_NAME = 30
 MAX_TAGS_OF_RELATION = 3_000
@@ -118,10 +118,9 @@ def _group_to_fill(call: Call) -> tuple[TagGroup, bool]:
 
 
 def _check_owner(call: Call, group: TagGroup) -> None:
-    if group.owner != call.app.agentid and group.owner != OWN_APP:
-        raise Refused(81011)
+    """Let an app edit only what it has made; what the console has made is nobody's."""
     if group.owner != call.app.agentid:
-        raise Refused(60011)
+        raise Refused(81011)
 
 
 @endpoint("POST", "/cgi-bin/externalcontact/edit_corp_tag", app="customers")
