@@ -37,6 +37,7 @@ ACTIONS = {
     "close_home": "停用归属库",
     "create_api_key": "建立 API 密钥",
     "revoke_api_key": "吊销 API 密钥",
+    "replay_callbacks": "重放回调",
     "retry_wecom": "重试企业微信凭证",
 }
 

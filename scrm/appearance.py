@@ -53,6 +53,10 @@ NAVIGATION = [
     {
         "title": "企业微信",
         "items": [
+            _entry("回调消息", "inbox", "wxwork.callback"),
+            _entry("客户群", "forum", "wxwork.customergroup"),
+            _entry("欢迎语", "waving_hand", "wxwork.welcomemessage"),
+            _entry("欢迎语发送", "outgoing_mail", "wxwork.welcomedelivery"),
             _entry("接口额度", "speed", "wxwork.apilimit"),
         ],
     },

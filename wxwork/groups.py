@@ -1,12 +1,11 @@
 """Customer groups: what WeCom says of a group, stored, and who has joined and left since it was read last.
 
-    WeCom says                                    stored                                   interactions
-    a group with members                          the group, exactly these members         joined_group, at WeCom's join
-                                                                                           time, of customers not seen
-                                                                                           before; left_group, at the
-                                                                                           callback's time, of the missing
-    no such group, or dissolved (49008, …)        dissolved, without members               none: nobody left by their choice
-    the group as it was before the callback       nothing: it is read again soon
+    WeCom says                                  stored                           interactions of customers
+    a group with members                        the group, just these members    joined_group, at its join time, of who
+                                                                                 was not there; left_group, at the
+                                                                                 callback's time, of who is missing
+    no such group, or dissolved (49008, …)      dissolved, without members       none: nobody left by their own choice
+    the group as it was before the callback     nothing: it is read again soon   none
 
 Interactions are recorded before the members are stored: if a department database is down nothing is stored, and the
 next try finds the same difference. Their ids are made of WeCom's times, so that a second time adds nothing.
@@ -26,6 +25,7 @@ from wxwork import interactions
 from wxwork.client import wecom
 from wxwork.errors import RetryError, WxworkError
 from wxwork.inbox.forgetting import erased_among
+from wxwork.interactions import Interaction
 from wxwork.models import CustomerGroup, GroupMember
 
 logger = structlog.get_logger(__name__)
@@ -140,14 +140,22 @@ def _members(group: dict[str, Any]) -> dict[str, Member]:
 
 
 def _record(chat_id: str, joined: list[Member], left: list[GroupMember], *, at: datetime) -> None:
-    """Record what customers did; who is in a group need not be one, and then nothing is recorded."""
-    for one in joined:
-        if one.type == CUSTOMER:
-            detail = {"chat_id": chat_id, "join_scene": one.join_scene}
-            interactions.record("joined_group", chat_id, one.member_id, one.joined_at or at, detail)
-    for member in left:
-        if member.type == CUSTOMER:
-            interactions.record("left_group", chat_id, member.member_id, at, {"chat_id": chat_id})
+    """Record what customers did; who is in a group need not be one, and then nothing is recorded.
+
+    Who leaves ends the membership that began at their join_time: with it in the id, whoever notices it, by whatever
+    callback, records the same.
+    """
+    came = [
+        Interaction("joined_group", chat_id, one.member_id, one.joined_at or at, {"join_scene": one.join_scene})
+        for one in joined
+        if one.type == CUSTOMER
+    ]
+    went = [
+        Interaction("left_group", chat_id, member.member_id, at, since=member.joined_at)
+        for member in left
+        if member.type == CUSTOMER
+    ]
+    interactions.record_all(came + went)
 
 
 def _time(seconds: object) -> datetime | None:
