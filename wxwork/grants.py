@@ -249,7 +249,8 @@ class Grant:
             raise
         counters.TOKENS.labels(self.kind, "fetched").inc()
         held = Held(value, f"{time.time_ns():x}{secrets.token_hex(2)}")
-        seconds = max(expires_in - MARGIN_SECONDS, 1.0)
+        # WeCom may give one that has not long to live: half of that then, not a fetch every second.
+        seconds = max(expires_in - MARGIN_SECONDS, expires_in / 2, 1.0)
         self._remember(held, seconds, local=local)
         return held, seconds
 
