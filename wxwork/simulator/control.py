@@ -1,7 +1,7 @@
 """The control API of the simulator, under /_sim/ and never under /cgi-bin/: make things happen, and go wrong.
 
     GET  /_sim/state                        counts by kind, and the corp's time
-    GET  /_sim/calls                        calls by path, answers by errcode
+    GET  /_sim/calls?limit=100              calls by path, answers by errcode, the latest calls
     GET  /_sim/pushes?limit=1000            counts of pushes by outcome, how long the receiver took, the latest ones
     GET  /_sim/relations?after=0&limit=1000 what is true of every relation, to compare with; "next": 0 at the end
     POST /_sim/act     {"act": …}           one act; answers with what it made
@@ -75,6 +75,7 @@ Welcome codes, mass messages, logins
     {"act": "welcome_sent_by_other", "welcome_code": "<welcome_code>"}                41051
     {"act": "confirm_mass_message", "msgid": "<msgid>", "userid": "<sender>"}
     {"act": "login_code", "userid": "ChenSiYu", "private": true}                      or external_userid, or openid
+    {"act": "log_in_as", "userid": "ChenSiYu"}                                        for the login pages; or cancels
 
 Apps and tokens
 
@@ -98,6 +99,9 @@ Time, limits, switches
     {"act": "set_pushes", "duplicate": 0.1, "reorder": 0.05, "tampered_signature": 1}
         also url, token, aes_key and the other settings in wxwork.simulator.pushing
     {"act": "verify_callback"}                                                        GET with echostr, within 1 s
+    {"act": "push_callback", "event": "msgaudit_notify", "change_type": "", "fields": {"AgentID": 2000004}}
+        any callback, of kinds that nobody knows too; fields in the order in which they are to stand
+    {"act": "push_again", "id": 1}                                                    the same XML once more
 
 Faults (see wxwork.simulator.faults)
 
@@ -144,7 +148,8 @@ def _routed(corp: Corp, request: Request) -> Any:
             with corp.state.lock:
                 return {**corp.state.counts(), "now": corp.clock.seconds()}
         case "GET", "calls":
-            return {"calls": dict(corp.calls), "codes": dict(corp.codes)}
+            log = list(corp.call_log)[-_number(query, "limit", 100) :]
+            return {"calls": dict(corp.calls), "codes": dict(corp.codes), "log": log}
         case "GET", "pushes":
             return {**corp.pushes.summary(), "pushes": corp.pushes.rows(_number(query, "limit", 1000))}
         case "GET", "relations":

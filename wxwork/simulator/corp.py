@@ -8,7 +8,7 @@ path (404, empty) -> faults of the wire -> access_token (41001, 40014, 42001) ->
 import json
 import re
 import time
-from collections import Counter
+from collections import Counter, deque
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +23,7 @@ from wxwork.simulator.company import SampleCompany
 from wxwork.simulator.endpoints import ENDPOINTS, Binary, Call, Endpoint, Upload
 from wxwork.simulator.faults import Fault, Faults
 from wxwork.simulator.limits import Limits
+from wxwork.simulator.logins import PAGES, Person, redirect_of
 from wxwork.simulator.multipart import parse_multipart
 from wxwork.simulator.paging import Paging
 from wxwork.simulator.pushing import Pushes
@@ -34,7 +35,8 @@ FOLLOWERS_PER_PAGE = 500
 MOST_OWNERS = 1000
 HTML = b"<html><body><h1>504 Gateway Time-out</h1></body></html>"
 ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u[0-9a-fA-F]{4}")
-JSON_TYPES = ("", "application/json", "text/json", "text/plain")
+JSON_TYPES = ("", "application/json", "text/json")
+CALLS_KEPT = 20_000
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ class Corp:
         self.calls: Counter[str] = Counter()
         self.codes: Counter[str] = Counter()
         self.faults = Faults()
-        self.call_log: list[dict[str, Any]] = []
+        self.call_log: deque[dict[str, Any]] = deque(maxlen=CALLS_KEPT)
+        self.logs_in = Person()
         self.begin(company)
 
     def begin(self, company: SampleCompany) -> None:
@@ -83,11 +86,14 @@ class Corp:
         self.monthly_mass_messages = 0
         self.calls.clear()
         self.codes.clear()
+        self.call_log.clear()
         self.faults.clear()
 
     # ----------------------------------------------------------------------------------------------------------- calls
     def answer(self, request: Request) -> Answer:
-        """Answer a call of the API."""
+        """Answer a call of the API, or the request of a login page."""
+        if request.path in PAGES:
+            return self._login(request)
         endpoint = ENDPOINTS.get(request.path)
         self.calls[request.path if endpoint else "404"] += 1
         if endpoint is None:
@@ -96,6 +102,11 @@ class Corp:
         if fault is None:
             return self._served(endpoint, request, None)
         return self._spoiled(endpoint, request, fault)
+
+    def _login(self, request: Request) -> Answer:
+        with self.state.lock:
+            status, said = redirect_of(self, request.path, request.query)
+        return Answer(302, b"", {"Location": said}) if status == 302 else Answer(status, said.encode())
 
     def _spoiled(self, endpoint: Endpoint, request: Request, fault: Fault) -> Answer:
         if fault.reset:
@@ -120,14 +131,14 @@ class Corp:
         try:
             found = self._call(endpoint, request, query, fault)
         except Refused as refused:
-            self.codes[str(refused.code)] += 1
+            self._note(endpoint.path, refused.code)
             extra = {**endpoint.fail_extra, **refused.extra}
             has_hint = endpoint.has_hint and refused.code != 84061
             now = self.clock.seconds()
             return _json(
                 failure(refused.code, refused.text, request.ip, extra=extra, has_hint=has_hint, now=now), refused.code
             )
-        self.codes["0"] += 1
+        self._note(endpoint.path, 0)
         if isinstance(found, Binary):
             return _binary(found)
         body = {"errcode": 0, "errmsg": "ok", **found}
@@ -136,6 +147,10 @@ class Corp:
         if fault and fault.body == "warning":
             body["errmsg"] = f"{body['errmsg']}, Warning: wrong json format. "
         return _json(body, 0)
+
+    def _note(self, path: str, code: int) -> None:
+        self.codes[str(code)] += 1
+        self.call_log.append({"at": time.time(), "path": path, "errcode": code})
 
     def _call(
         self, endpoint: Endpoint, request: Request, query: dict[str, str], fault: Fault | None
@@ -153,7 +168,8 @@ class Corp:
                 held.enter_context(self.limits.writing(_relation(endpoint.relation, body)))
             if fault and fault.latency_seconds:
                 time.sleep(fault.latency_seconds)
-            call = Call(self, endpoint.path, query, body, app, request.ip, request.headers, upload)
+            params = query if endpoint.method == "GET" else body
+            call = Call(self, endpoint.path, query, body, params, app, request.ip, request.headers, upload)
             with self.state.lock:
                 return endpoint.handler(call)
 

@@ -128,6 +128,16 @@ class Pushes:
                     self._enqueue(push, self._first_wait())
         return push
 
+    def again(self, number: int) -> bool:
+        """Queue a recorded push once more. Returns whether there is one, and a receiver."""
+        with self._changed:
+            push = next((push for push in self.record if push.id == number), None)
+            if push is None or not self.settings.url:
+                return False
+            self._unfinished += 1
+            self._enqueue(push, 0.0)
+        return True
+
     def _first_wait(self) -> float:
         late = self.settings.reorder_seconds if self._random.random() < self.settings.reorder else 0.0
         return self.settings.delay_seconds + late

@@ -28,7 +28,14 @@ from wxwork.simulator.state import State
 MADE_AT = 1_793_462_400  # 2026-11-01 00:00 in China: the same company whenever it is started
 MAX_BODY = 32 * 1024 * 1024
 MAX_LINE = 65_536
-REASONS = {200: "OK", 206: "Partial Content", 400: "Bad Request", 404: "Not Found", 500: "Internal Server Error"}
+REASONS = {
+    200: "OK",
+    302: "Found",
+    206: "Partial Content",
+    400: "Bad Request",
+    404: "Not Found",
+    500: "Internal Server Error",
+}
 
 
 class SimulatorServer:

@@ -444,12 +444,13 @@ class State:
         statuses = {HALF: 0, FULL: 0, DELETED_BY_CUSTOMER: 0}
         for relation in self.iter_relations():
             statuses[relation.status] += 1
+        listed = {r.external_userid for s in self.serving_staff() for r in s.relations.values() if r.is_readable}
         return {
             "departments": len(self.departments),
             "staff": len(self.staff),
             "staff_left": len(self.left),
             "customers": len(self.customers),
-            "customers_listed": sum(1 for c in self.customers.values() if self.readable_relations(c)),
+            "customers_listed": len(listed),
             "follows": statuses[FULL] + statuses[DELETED_BY_CUSTOMER],
             "follows_half": statuses[HALF],
             "follows_deleted_by_customer": statuses[DELETED_BY_CUSTOMER],

@@ -104,6 +104,10 @@ def test_state_calls_and_relations_are_counted(simulator, api):
     calls = api.http.get("/_sim/calls").json()
     assert calls["calls"] == {"/cgi-bin/gettoken": 1, "/cgi-bin/department/list": 1, "/cgi-bin/department/get": 1}
     assert calls["codes"] == {"0": 2, "40058": 1}
+    assert [(row["path"], row["errcode"]) for row in calls["log"]][1:] == [
+        ("/cgi-bin/department/list", 0),
+        ("/cgi-bin/department/get", 40058),
+    ]
     rows, after = [], 0
     while True:
         page = api.http.get("/_sim/relations", params={"after": after, "limit": 10}).json()

@@ -11,7 +11,7 @@ from wechatpy.enterprise.exceptions import InvalidCorpIdException
 from wechatpy.exceptions import InvalidSignatureException
 
 from tests.wxwork.conftest import CALLBACK_AES_KEY, CALLBACK_TOKEN
-from wxwork.simulator import crypto
+from wxwork.simulator import ActError, crypto
 
 ORACLE = WeChatCrypto(CALLBACK_TOKEN, CALLBACK_AES_KEY, "wwsimulator")
 
@@ -188,3 +188,17 @@ def test_a_receiver_that_is_away_is_recorded(simulator):
     simulator.act("add_customer", staff="ChenSiYu")
     assert simulator.pushes.wait_until_idle(5)
     assert [attempt["error"] for attempt in simulator.pushes.record[0].attempts] == ["ConnectError"] * 2
+
+
+def test_any_callback_can_be_pushed_and_pushed_again(pushing, receiver):
+    fields = {"Id": 5, "Items": ["a", "b"], "Deep": {"Name": "]]>"}}
+    made = pushing.act("push_callback", event="from_the_future", change_type="unheard_of", fields=fields)
+    assert pushing.pushes.wait_until_idle(5)
+    pushing.act("push_again", **made)
+    assert pushing.pushes.wait_until_idle(5)
+    first, second = map(opened, receiver.got)
+    assert ElementTree.tostring(first) == ElementTree.tostring(second)
+    assert [node.text for node in first.find("Items")] == ["a", "b"]
+    assert (first.findtext("ChangeType"), first.findtext("Deep/Name")) == ("unheard_of", "]]>")
+    with pytest.raises(ActError):
+        pushing.act("push_again", id=99)

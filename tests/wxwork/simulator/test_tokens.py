@@ -1,5 +1,7 @@
 """Tokens, scopes, tickets, logins, and the order of checks."""
 
+import httpx
+
 from .conftest import Api
 
 GET = "/cgi-bin/externalcontact/get"
@@ -107,3 +109,17 @@ def test_a_customer_who_logs_in_has_an_openid_and_no_userid(simulator, api):
     assert api.get("auth/getuserinfo", code=code) == {
         "errcode": 0, "errmsg": "ok", "openid": "oCustomer", "external_userid": customer,
     }  # fmt: skip
+
+
+def test_a_login_page_sends_back_a_code_of_who_sits_before_it(simulator, api):
+    query = {"appid": "wwsimulator", "redirect_uri": "https://x.example/in?next=1", "state": "s1", "agentid": 1000025}
+    simulator.act("log_in_as", userid="chensiyu")
+    answer = api.http.get("/wwlogin/sso/login", params=query)
+    assert answer.status_code == 302
+    sent = dict(httpx.URL(answer.headers["location"]).params)
+    assert (sent["next"], sent["state"]) == ("1", "s1")
+    assert api.get("auth/getuserinfo", code=sent["code"])["userid"] == "ChenSiYu"
+    simulator.act("log_in_as", cancels=True)
+    legacy = api.http.get("/wwopen/sso/qrConnect", params=query)
+    assert "code" not in httpx.URL(legacy.headers["location"]).params
+    assert api.http.get("/wwlogin/sso/login", params={**query, "appid": "wwother"}).status_code == 400

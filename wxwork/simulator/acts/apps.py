@@ -4,6 +4,7 @@ from typing import Any
 
 from wxwork.simulator.acts.registry import ActError, Doing, act
 from wxwork.simulator.auth import App
+from wxwork.simulator.logins import Person
 from wxwork.simulator.state import FULL, WelcomeCode, day_of
 
 DAY = 86_400
@@ -71,6 +72,19 @@ def login_code(
         doing.customer(external_userid)
     stranger = openid or f"oSim{doing.state.new_id('', 12)}"
     return {"code": doing.corp.auth.new_code(openid=stranger, external_userid=external_userid)}
+
+
+@act
+def log_in_as(
+    doing: Doing, *, userid: str = "", external_userid: str = "", openid: str = "", cancels: bool = False
+) -> dict[str, Any]:
+    """Say who sits before the login pages from now on."""
+    if userid:
+        userid = doing.staff(userid).userid
+    if external_userid:
+        doing.customer(external_userid)
+    doing.corp.logs_in = Person(userid, external_userid, openid, cancels)
+    return {}
 
 
 # ----------------------------------------------------------------------------------------------------- welcome messages

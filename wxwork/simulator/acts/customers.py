@@ -31,6 +31,17 @@ def relation_of(doing: Doing, external_userid: str, userid: str) -> tuple[Staff,
     return staff, relation
 
 
+def _next_createtime(doing: Doing, old: Relation | None) -> int:
+    """Return when a relation begins: now, and after the one it follows, though it be in the same second."""
+    return max(doing.now, old.createtime + 1 if old else 0)
+
+
+def _kept_notes(old: Relation | None) -> dict[str, Any]:
+    """Return what the member has noted on a customer who had removed them."""
+    names = ("remark", "description", "mobiles", "corp_name", "tag_ids", "personal_tags")
+    return {name: getattr(old, name) for name in names} if old else {}
+
+
 def _mint_welcome(doing: Doing, staff: Staff, external_userid: str) -> str:
     code = f"CODE{doing.state.new_id('w', 40)}"
     doing.state.welcome_codes[code] = WelcomeCode(
@@ -81,11 +92,13 @@ def add_customer(
         state, add_way = state or doing.state.contact_ways[config_id]["state"], 1
     add_way = 16 if link_id else add_way
     customer = doing.state.customers.get(external_userid) or _new_customer(doing, external_userid, name, type, gender)
+    old = member.relations.get(customer.external_userid)
     relation = doing.state.begin_relation(
         member,
         customer,
         status=HALF if half else FULL,
-        createtime=doing.now,
+        createtime=_next_createtime(doing, old),
+        **_kept_notes(old),
         add_way=add_way or (1 if state else 2),
         state=state,
         oper_userid=customer.external_userid,
@@ -235,19 +248,15 @@ def readd_customer(
     old = staff.relations.get(external_userid)
     if old is not None and old.status != DELETED_BY_CUSTOMER:
         raise ActError(f"{userid} follows {external_userid} already.")
-    kept = {}
-    if old is not None:
-        kept = {"remark": old.remark, "description": old.description, "mobiles": old.mobiles, "tag_ids": old.tag_ids}
-        kept["personal_tags"] = old.personal_tags  # type: ignore[assignment]
     relation = doing.state.begin_relation(
         staff,
         customer,
         status=FULL,
-        createtime=max(doing.now, old.createtime + 1 if old else 0),
+        createtime=_next_createtime(doing, old),
         add_way=1,
         state=state,
         oper_userid=external_userid,
-        **kept,
+        **_kept_notes(old),
     )
     return _told_of_new(doing, staff, customer, relation, welcome=welcome)
 

@@ -146,6 +146,13 @@ def _rename(doing: Doing, staff: Staff, new_userid: str) -> None:
     staff.userid = new_userid
     for relation in staff.relations.values():
         relation.userid = new_userid
+    for code in state.welcome_codes.values():
+        code.userid = new_userid if code.userid == old else code.userid
+    for way in state.contact_ways.values():
+        way["user"] = [new_userid if userid == old else userid for userid in way["user"]]
+    for transfer in state.transfers:
+        transfer.handover_userid = new_userid if transfer.handover_userid == old else transfer.handover_userid
+        transfer.takeover_userid = new_userid if transfer.takeover_userid == old else transfer.takeover_userid
     for group in state.groups.values():
         group.owner = new_userid if group.owner == old else group.owner
         if old in group.members:

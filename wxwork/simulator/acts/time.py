@@ -167,6 +167,24 @@ def set_pushes(
 
 
 @act
+def push_callback(doing: Doing, *, event: str, change_type: str = "", fields: dict[str, Any]) -> dict[str, Any]:
+    """Push a callback of any kind; nothing else happens. fields: text, numbers, lists, objects."""
+    try:
+        push = doing.corp.pushes.send(event, change_type, fields, doing.now)
+    except TypeError as error:
+        raise ActError(str(error)) from None
+    return {"id": push.id}
+
+
+@act
+def push_again(doing: Doing, *, id: int) -> dict[str, Any]:
+    """Push once more what has been pushed: the same XML, sealed afresh."""
+    if not doing.corp.pushes.again(id):
+        raise ActError(f"No push {id} is kept, or nobody receives.")
+    return {}
+
+
+@act
 def verify_callback(doing: Doing) -> dict[str, Any]:
     """The console verifies the callback URL (GET with echostr, 1 s)."""
     if not doing.corp.pushes.settings.url:

@@ -143,6 +143,8 @@ def get_groupmsg_list(call: Call) -> dict[str, Any]:
 @endpoint("POST", "/cgi-bin/externalcontact/get_groupmsg_task", app="customers", fail_extra={"task_list": []})
 def get_groupmsg_task(call: Call) -> dict[str, Any]:
     message = _found(call)
+    if message.is_cancelled:
+        raise Refused(41093)
     _check_dispatched(call, message)
     limit = call.limit(default=500, most=1000)
     page, cursor = call.page([{"userid": userid, **task} for userid, task in message.tasks.items()], limit)

@@ -44,10 +44,13 @@ class Upload:
 
 @dataclass
 class Call:
+    """params: what the caller asked for, the query of a GET endpoint or the body of a POST endpoint."""
+
     corp: "Corp"
     path: str
     query: dict[str, str]
     body: dict[str, Any]
+    params: dict[str, Any]
     app: App
     ip: str
     headers: dict[str, str] = field(default_factory=dict)
@@ -60,11 +63,6 @@ class Call:
     @property
     def now(self) -> int:
         return self.corp.state.clock.seconds()
-
-    @property
-    def params(self) -> dict[str, Any]:
-        """What the caller asked for: the query of a GET endpoint, the body of a POST endpoint."""
-        return self.body or self.query
 
     # Each of these raises Refused with the code that the contract gives for the mistake, else 40058 or 40063.
     def text(
