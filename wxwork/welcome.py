@@ -13,7 +13,7 @@ Texts hold {name} for the customer's name and {staff} for the staff member's.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.db.models import Case, Value, When
+from django.db.models import Case, TextField, Value, When
 from django.db.models.functions import Concat
 from django.utils import timezone
 
@@ -99,10 +99,9 @@ def text_problem(text: str) -> str:
 def end_late() -> int:
     """Call failed what nobody has sent in time, also what a worker that died was sending. Returns how many."""
     late = WelcomeDelivery.objects.filter(state__in=[State.OWED, State.SENDING], expires_at__lt=timezone.now())
-    return late.update(
-        state=State.FAILED, welcome_code="",
-        error=Case(When(error="", then=Value(TOO_LATE)), default=Concat("error", Value(f" {TOO_LATE}"))),
-    )  # fmt: skip
+    said = Concat("error", Value(f" {TOO_LATE}"), output_field=TextField())
+    error = Case(When(error="", then=Value(TOO_LATE)), default=said, output_field=TextField())
+    return late.update(state=State.FAILED, welcome_code="", error=error)
 
 
 def due() -> int:

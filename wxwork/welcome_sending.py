@@ -84,7 +84,8 @@ def _chosen(delivery: WelcomeDelivery) -> Choice | None:
     """Return the message for a delivery: its channel is in the callback that it came with."""
     from_state = _state_of(delivery.callback.xml)
     company = organisation()
-    above = [at for own in company.departments_of.get(delivery.userid, ()) for at in company.ancestors(own)]
+    departments = company.departments_of.get(_as_stored(delivery.userid), ())
+    above = [at for own in departments for at in company.ancestors(own)]
     return choose(active_messages(), state=from_state, departments=above)
 
 
@@ -97,10 +98,18 @@ def _state_of(xml: str) -> str:
 
 def _filled(text: str, delivery: WelcomeDelivery) -> str:
     """Return the text as it is sent. WeCom is asked for the customer's name only where the text wants it."""
-    staff = organisation().staff_names.get(delivery.userid, "") or delivery.userid
+    staff = organisation().staff_names.get(_as_stored(delivery.userid), "") or delivery.userid
     name = _name_of(delivery.external_userid) if NAME in text else ""
     filled = text.replace(STAFF, staff).replace(NAME, name)
     return filled.encode()[:MAX_TEXT_BYTES].decode("utf-8", "ignore")
+
+
+def _as_stored(userid: str) -> str:
+    """Return a userid as our staff have it: WeCom does not always write the same letters large."""
+    names = organisation().staff_names
+    if userid in names:
+        return userid
+    return next((one for one in names if one.casefold() == userid.casefold()), userid)
 
 
 def _name_of(external_userid: str) -> str:
