@@ -13,9 +13,10 @@ class WxworkConfig(AppConfig):
         # Only now there are models.
         from scrm import doctor, health
         from wxwork import budget, chores, tokens, troubles
-        from wxwork.inbox import forgetting  # noqa: F401 - registers what an erasure clears
+        from wxwork.inbox import figures, forgetting  # noqa: F401 - forgetting registers what an erasure clears
 
         chores.register()
         doctor.register("wecom", troubles.find_troubles)
+        health.refresh_for_metrics("callbacks", figures.show_in_metrics)
         health.refresh_for_metrics("wecom_budget", budget.show_in_metrics)
         health.refresh_for_metrics("wecom_credentials", tokens.show_in_metrics)
