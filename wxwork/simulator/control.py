@@ -95,7 +95,7 @@ Time, limits, switches
     {"act": "set_paging", "short_pages": 20, "empty_pages": 5}                        of a hundred
         also followers_per_page, forget_cursors (every cursor becomes 40058)
     {"act": "set_behaviour", "dispatch_seconds": 30, "group_lag_seconds": 2}
-        also monthly_mass_messages, most_owners, bound_to_wechat, token_seconds
+        also monthly_mass_messages, most_owners, bound_to_wechat, token_seconds, tells_little_of_contacts
     {"act": "set_pushes", "duplicate": 0.1, "reorder": 0.05, "tampered_signature": 1}
         also url, token, aes_key and the other settings in wxwork.simulator.pushing
     {"act": "verify_callback"}                                                        GET with echostr, within 1 s

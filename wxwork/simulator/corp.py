@@ -7,6 +7,7 @@ path (404, empty) -> faults of the wire -> access_token (41001, 40014, 42001) ->
 
 import json
 import re
+import threading
 import time
 from collections import Counter, deque
 from contextlib import ExitStack
@@ -69,6 +70,7 @@ class Corp:
         self.calls: Counter[str] = Counter()
         self.codes: Counter[str] = Counter()
         self.faults = Faults()
+        self._counting = threading.Lock()
         self.call_log: deque[dict[str, Any]] = deque(maxlen=CALLS_KEPT)
         self.logs_in = Person()
         self.begin(company)
@@ -82,6 +84,7 @@ class Corp:
         self.followers_per_page = FOLLOWERS_PER_PAGE
         self.dispatch_seconds = 0.0
         self.group_lag_seconds = 0.0
+        self.tells_little_of_contacts = False
         self.most_owners = MOST_OWNERS
         self.monthly_mass_messages = 0
         self.calls.clear()
@@ -95,7 +98,8 @@ class Corp:
         if request.path in PAGES:
             return self._login(request)
         endpoint = ENDPOINTS.get(request.path)
-        self.calls[request.path if endpoint else "404"] += 1
+        with self._counting:
+            self.calls[request.path if endpoint else "404"] += 1
         if endpoint is None:
             return Answer(404)
         fault = self.faults.take(request.path)
@@ -149,8 +153,9 @@ class Corp:
         return _json(body, 0)
 
     def _note(self, path: str, code: int) -> None:
-        self.codes[str(code)] += 1
-        self.call_log.append({"at": time.time(), "path": path, "errcode": code})
+        with self._counting:
+            self.codes[str(code)] += 1
+            self.call_log.append({"at": time.time(), "path": path, "errcode": code})
 
     def _call(
         self, endpoint: Endpoint, request: Request, query: dict[str, str], fault: Fault | None

@@ -86,6 +86,17 @@ class Push:
         return dict(vars(self))
 
 
+@dataclass(order=True)
+class Delivery:
+    """A push that is due: the first of its attempts, or a repeat. worker: in whose queue it stands."""
+
+    due: float
+    order: int
+    push: Push = field(compare=False)
+    worker: int = field(compare=False)
+    tries: int = field(default=0, compare=False)
+
+
 class Pushes:
     """Queue, workers and record. Threads start with the first push that has a receiver."""
 
@@ -96,7 +107,7 @@ class Pushes:
         self._ids = itertools.count(1)
         self._order = itertools.count()
         self._changed = threading.Condition()
-        self._queues: list[list[tuple[float, int, Push]]] = [[] for _ in range(WORKERS)]
+        self._queues: list[list[Delivery]] = [[] for _ in range(WORKERS)]
         self._threads: list[threading.Thread] = []
         self._unfinished = 0
         self._stops = False
@@ -121,12 +132,16 @@ class Pushes:
             elif self._random.random() < self.settings.drop:
                 self._finish(push, "dropped")
             else:
-                self._unfinished += 1
-                self._enqueue(push, self._first_wait())
+                worker = zlib.crc32(push.key.encode()) % WORKERS
+                self._begin(push, self._first_wait(), worker)
+                # The second one comes by another worker, so that both may arrive at once.
                 if self._random.random() < self.settings.duplicate:
-                    self._unfinished += 1
-                    self._enqueue(push, self._first_wait())
+                    self._begin(push, self._first_wait(), (worker + 1) % WORKERS)
         return push
+
+    def _begin(self, push: Push, wait_seconds: float, worker: int) -> None:
+        self._unfinished += 1
+        self._enqueue(Delivery(0.0, 0, push, worker), wait_seconds)
 
     def again(self, number: int) -> bool:
         """Queue a recorded push once more. Returns whether there is one, and a receiver."""
@@ -134,17 +149,16 @@ class Pushes:
             push = next((push for push in self.record if push.id == number), None)
             if push is None or not self.settings.url:
                 return False
-            self._unfinished += 1
-            self._enqueue(push, 0.0)
+            self._begin(push, 0.0, zlib.crc32(push.key.encode()) % WORKERS)
         return True
 
     def _first_wait(self) -> float:
         late = self.settings.reorder_seconds if self._random.random() < self.settings.reorder else 0.0
         return self.settings.delay_seconds + late
 
-    def _enqueue(self, push: Push, wait_seconds: float) -> None:
-        queue = self._queues[zlib.crc32(push.key.encode()) % WORKERS]
-        heapq.heappush(queue, (time.monotonic() + wait_seconds, next(self._order), push))
+    def _enqueue(self, delivery: Delivery, wait_seconds: float) -> None:
+        delivery.due, delivery.order = time.monotonic() + wait_seconds, next(self._order)
+        heapq.heappush(self._queues[delivery.worker], delivery)
         if not self._threads:
             for number in range(WORKERS):
                 thread = threading.Thread(target=self._work, args=(number,), name=f"push-{number}", daemon=True)
@@ -160,32 +174,32 @@ class Pushes:
 
     # --------------------------------------------------------------------------------------------------------- workers
     def _work(self, number: int) -> None:
-        with httpx.Client(timeout=self.settings.timeout_seconds) as client:
-            while (push := self._next(self._queues[number])) is not None:
-                attempt = self._attempt(client, push)
-                self._settle(push, attempt)
+        with httpx.Client(trust_env=False) as client:  # no proxy stands between us and a receiver
+            while (delivery := self._next(self._queues[number])) is not None:
+                self._settle(delivery, self._attempt(client, delivery.push))
 
-    def _next(self, queue: list[tuple[float, int, Push]]) -> Push | None:
+    def _next(self, queue: list[Delivery]) -> Delivery | None:
         with self._changed:
             while not self._stops:
-                wait = queue[0][0] - time.monotonic() if queue else None
+                wait = queue[0].due - time.monotonic() if queue else None
                 if wait is not None and wait <= 0:
-                    return heapq.heappop(queue)[2]
+                    return heapq.heappop(queue)
                 self._changed.wait(wait)
         return None
 
-    def _settle(self, push: Push, attempt: dict[str, Any]) -> None:
+    def _settle(self, delivery: Delivery, attempt: dict[str, Any]) -> None:
         with self._changed:
-            push.attempts.append(attempt)
+            delivery.tries += 1
+            delivery.push.attempts.append(attempt)
             if attempt.get("status") == 200:
                 outcome = "delivered"
-            elif len(push.attempts) <= self.settings.retries:
-                self._enqueue(push, self.settings.retry_seconds)
+            elif delivery.tries <= self.settings.retries:
+                self._enqueue(delivery, self.settings.retry_seconds)
                 return
             else:
                 outcome = "failed"
             self._unfinished -= 1
-            self._finish(push, outcome)
+            self._finish(delivery.push, outcome)
 
     def _attempt(self, client: httpx.Client, push: Push) -> dict[str, Any]:
         spoiled = self._take_spoil()
@@ -251,7 +265,7 @@ class Pushes:
         signature = crypto.sign(self.settings.token, timestamp, nonce, encrypted)
         url = f"{self.settings.url}?{self._query(signature, timestamp, nonce, echostr=encrypted)}"
         try:
-            answer = httpx.get(url, timeout=1.0)
+            answer = httpx.get(url, timeout=1.0, trust_env=False)
         except httpx.HTTPError as error:
             return {"verified": False, "error": type(error).__name__}
         return {"verified": answer.status_code == 200 and answer.text == plain, "status": answer.status_code}

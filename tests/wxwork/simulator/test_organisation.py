@@ -246,3 +246,13 @@ def test_statistics_are_of_yesterday_and_before(simulator, api):
     api.token = api.new_token()
     day = api.post(path, {"userid": ["ChenSiYu"], "start_time": now, "end_time": now})["behavior_data"][0]
     assert (day["new_contact_cnt"], day["negative_feedback_cnt"]) == (2, 1)
+
+
+def test_a_corp_may_tell_little_of_its_contacts(simulator):
+    simulator.act("set_behaviour", tells_little_of_contacts=True)
+    simulator.act("staff_joins", userid="SunYue", name="孙悦", departments=[111, 110])
+    assert "<UserID><![CDATA[SunYue]]></UserID><Department><![CDATA[111,110]]></Department></xml>" in last_xml(
+        simulator
+    )
+    simulator.act("staff_changes", userid="SunYue", name="孙越")
+    assert [change for _event, change in told(simulator)] == ["create_user"]

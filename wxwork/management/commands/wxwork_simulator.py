@@ -1,5 +1,6 @@
 """`manage.py wxwork_simulator`: a WeCom in a process, for the demo, for trying things, for tests."""
 
+import logging
 import os
 import signal
 import threading
@@ -41,6 +42,7 @@ class Command(BaseCommand):
             raise CommandError("--customers, --staff and --arrivals-every are not negative.")
         if options["callback_url"] and not (options["callback_token"] and len(options["callback_aes_key"]) == 43):
             raise CommandError("A --callback-url wants a --callback-token and a --callback-aes-key of 43 characters.")
+        logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each push is no news
         # Both, because a shell that starts us in the background has SIGINT ignored.
         stops = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):

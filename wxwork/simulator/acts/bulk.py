@@ -27,6 +27,8 @@ def bulk(doing: Doing, *, n: int, seed: int = 0, kinds: list[str] | None = None)
         raise ActError(f"No kind {unknown[0]!r}; there are: {', '.join(KINDS)}.")
     if not 1 <= n <= 100_000:
         raise ActError("n is 1 to 100000.")
+    if not doing.state.serving_staff():
+        raise ActError("Nobody has 客户联系 and is visible.")
     random = Random(f"{seed}/bulk")
     crowd = Crowd(doing)
     done: list[list[str]] = []
@@ -41,7 +43,7 @@ class Crowd:
     """The relations that one may draw from; kept in step by the draws themselves."""
 
     def __init__(self, doing: Doing) -> None:
-        relations = list(doing.state.iter_relations())
+        relations = [relation for staff in doing.state.serving_staff() for relation in staff.relations.values()]
         self.friends = [relation for relation in relations if relation.status == FULL]
         self.lost = [relation for relation in relations if relation.status == DELETED_BY_CUSTOMER]
 

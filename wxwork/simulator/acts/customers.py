@@ -18,7 +18,9 @@ def _pick_staff(doing: Doing, userid: str) -> Staff:
         if not staff.has_customer_contact:
             raise ActError(f"{userid} has no 客户联系.")
         return staff
-    return doing.state.random.choice(doing.state.serving_staff())
+    if not (members := doing.state.serving_staff()):
+        raise ActError("Nobody has 客户联系 and is visible.")
+    return doing.state.random.choice(members)
 
 
 def relation_of(doing: Doing, external_userid: str, userid: str) -> tuple[Staff, Relation]:
@@ -295,6 +297,6 @@ def begin_taken(doing: Doing, old: Relation | None, taker: Staff, external_useri
         createtime=doing.now,
         add_way=202,
         oper_userid=taker.userid,
-        tag_ids=old.tag_ids if old else (),
+        tag_ids=tuple(tag_id for tag_id in old.tag_ids if not doing.state.tags[tag_id].deleted) if old else (),
     )
     doing.state.count_gain(taker.userid)

@@ -44,7 +44,7 @@ def group_create(
 def group_join(doing: Doing, *, chat_id: str, members: list[str], scene: int = 3, state: str = "") -> dict[str, Any]:
     """People join. scene: 0 invited, 3 by the group's QR code."""
     group = doing.group(chat_id)
-    if not members or any(one in group.members for one in members):
+    if not members or len(set(members)) < len(members) or any(one in group.members for one in members):
         raise ActError("Name members who are not in the group.")
     if scene not in (0, 3):
         raise ActError("scene is 0 or 3.")
@@ -71,7 +71,8 @@ def group_join(doing: Doing, *, chat_id: str, members: list[str], scene: int = 3
 def group_leave(doing: Doing, *, chat_id: str, members: list[str], scene: int = 0) -> dict[str, Any]:
     """People leave. scene: 0 by themselves, 1 removed by the owner."""
     group = doing.group(chat_id)
-    if not members or any(one not in group.members or one == group.owner for one in members):
+    strange = [one for one in members if one not in group.members or one == group.owner]
+    if not members or strange or len(set(members)) < len(members):
         raise ActError("Name members who are in the group, and not its owner.")
     if scene not in (0, 1):
         raise ActError("scene is 0 or 1.")

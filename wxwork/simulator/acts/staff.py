@@ -15,6 +15,15 @@ def _check_departments(doing: Doing, numbers: list[int]) -> None:
         raise ActError(f"No department {unknown[0]}.")
 
 
+def _tell_of(doing: Doing, change_type: str, **fields: Any) -> None:
+    """Tell of a member: all that is known or has changed, or only ids and departments, where a corp tells so little."""
+    if doing.corp.tells_little_of_contacts:
+        fields = {name: fields.get(name) for name in ("UserID", "NewUserID", "Department")}
+        if change_type == "update_user" and fields["NewUserID"] is None and fields["Department"] is None:
+            return
+    doing.tell(EVENT, change_type, **fields)
+
+
 def _joined(numbers: list[int]) -> str:
     return ",".join(map(str, numbers))
 
@@ -36,8 +45,8 @@ def staff_joins(
     doing.state.left.pop(userid.lower(), None)
     staff = doing.state.add_staff(userid, name, departments, position=position)
     staff.has_customer_contact = has_customer_contact
-    doing.tell(
-        EVENT,
+    _tell_of(
+        doing,
         "create_user",
         UserID=userid,
         Name=name,
@@ -135,7 +144,7 @@ def staff_changes(
     if new_userid is not None:
         _rename(doing, staff, new_userid)
     if any(value is not None for value in told.values()):
-        doing.tell(EVENT, "update_user", UserID=old_userid, **told)
+        _tell_of(doing, "update_user", UserID=old_userid, **told)
     return {"userid": staff.userid}
 
 

@@ -105,16 +105,21 @@ def set_behaviour(
     most_owners: int | None = None,
     bound_to_wechat: bool | None = None,
     token_seconds: int | None = None,
+    tells_little_of_contacts: bool | None = None,
 ) -> dict[str, Any]:
     """Switches: how long mass messages answer 41063, how long group details lag behind callbacks, how many mass
     messages a customer may get a month (0: any), from how many staff groupchat/list wants owners (81017), whether the
-    corp has a WeChat developer account (unionids), how long tokens live."""
+    corp has a WeChat developer account (unionids), how long tokens live, whether change_contact carries only ids and
+    departments (as for callback URLs of 通讯录同步 saved after 2022-08-15)."""
     given = {
         "dispatch_seconds": dispatch_seconds,
         "group_lag_seconds": group_lag_seconds,
         "monthly_mass_messages": monthly_mass_messages,
         "most_owners": most_owners,
+        "tells_little_of_contacts": tells_little_of_contacts,
     }
+    if token_seconds is not None and token_seconds < 1:
+        raise ActError("A token lives at least a second.")
     if any(value is not None and value < 0 for value in given.values()):
         raise ActError("None of these is negative.")
     for name, value in given.items():
