@@ -67,12 +67,16 @@ REASONS = {
 
 @dataclass
 class Upserted:
-    """What came of a batch: {external_userid: customer_id} by fate, and {external_userid: error}."""
+    """What came of a batch: {external_userid: customer_id} by fate, and {external_userid: error}.
+
+    changes: {external_userid: names of what differed} of the updated, follows and tags among them.
+    """
 
     created: dict[str, int] = field(default_factory=dict)
     updated: dict[str, int] = field(default_factory=dict)
     unchanged: dict[str, int] = field(default_factory=dict)
     rejected: dict[str, DirectoryError] = field(default_factory=dict)
+    changes: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def reject(self, code: str, external_userid: str, *, home: int | None = None, fields: Sequence[str] = ()) -> None:
         self.rejected[external_userid] = DirectoryError(code, external_userid, home=home, fields=fields)
@@ -208,6 +212,7 @@ def _update(
                 done.reject("department_unavailable", names[customer_id], home=home)
             continue
         done.updated |= {names[i]: i for i in written.changed}
+        done.changes |= {names[i]: changed for i, changed in written.changed.items()}
         done.unchanged |= {names[i]: i for i in written.unchanged}
         again |= {names[i]: wanted[names[i]] for i in written.missing}
         for customer_id, (code, fields) in written.refused.items():
@@ -311,7 +316,7 @@ def choose_home(item: CustomerData, homes: Sequence[int]) -> int:
     """
     if item.home is not None:
         return item.home
-    live = [follow for follow in item.follows or () if follow.lost_at is None]
+    live = [follow for follow in item.with_follows({}).follows or () if follow.lost_at is None]
     if live:
         home = organisation().home_of_staff(live[0].userid, homes)
         if home is not None:

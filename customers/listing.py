@@ -15,7 +15,7 @@ CHILDREN = """
 SELECT id,
   (SELECT COALESCE(json_agg(json_build_object('userid', userid, 'remark', remark, 'description', description,
           'mobiles', mobiles, 'add_way', add_way, 'state', state, 'created_at', created_at, 'lost_at', lost_at,
-          'tag_ids', tag_ids) ORDER BY created_at, userid), '[]')
+          'lost_by', lost_by, 'tag_ids', tag_ids, 'personal_tags', personal_tags) ORDER BY created_at, userid), '[]')
    FROM follows WHERE customer_id = id AND bucket = id %% 10),
   (SELECT COALESCE(json_agg(tag_id ORDER BY tag_id), '[]')
    FROM customer_tags WHERE customer_id = id AND bucket = id %% 10)

@@ -4,7 +4,9 @@ The cached value is JSON under `wxwork_customer:{external_userid}`; other system
 
     {"customer_id": 1000000000042, "external_userid": "wmEAAA", "home": 100, "name": "王小明", …,
      "mobile": "138****5678",                                  mobiles are masked
-     "follows": [{"userid": …, "mobiles": ["139****0000"], "tag_ids": ["et1"], …}],
+     "follows": [{"userid": …, "mobiles": ["139****0000"], "tag_ids": ["et1"],
+                  "lost_at": null, "lost_by": "",                 lost_by: see Follow.LostBy
+                  "personal_tags": [{"group": "个人标签", "name": "喜欢白茶"}], …}],
      "tag_ids": ["et1", "et2"],                                ids; names come from the tag library
      "total_amount": "128.00", "last_purchase_at": "2026-01-31T18:20:00+08:00", …}
 
@@ -41,7 +43,7 @@ WHERE customer_id = %s AND bucket = %s FOR SHARE SKIP LOCKED
 CHILDREN = """
 (SELECT COALESCE(json_agg(json_build_object('userid', userid, 'remark', remark, 'description', description,
         'mobiles', mobiles, 'add_way', add_way, 'state', state, 'created_at', created_at, 'lost_at', lost_at,
-        'tag_ids', tag_ids) ORDER BY created_at, userid), '[]')
+        'lost_by', lost_by, 'tag_ids', tag_ids, 'personal_tags', personal_tags) ORDER BY created_at, userid), '[]')
  FROM follows WHERE customer_id = %(id)s AND bucket = %(bucket)s),
 (SELECT COALESCE(json_agg(tag_id ORDER BY tag_id), '[]')
  FROM customer_tags WHERE customer_id = %(id)s AND bucket = %(bucket)s)

@@ -11,6 +11,7 @@ from django.db import models
 from django.db.models import Func
 from django.utils import timezone
 
+from customers.vocabulary import LOST_BY
 from scrm.sharding import model_config
 from scrm.sharding.fields import BucketField, CustomerIdField
 
@@ -50,6 +51,7 @@ class Customer(models.Model):
     corp_name = models.TextField("所在企业", default="", blank=True)
     position = models.TextField("职位", default="", blank=True)
     synced_at = models.DateTimeField("同步时间", null=True, blank=True)
+    read_at = models.DateTimeField("读取时间", null=True, blank=True, help_text="when WeCom was asked for what is here")
     # ours
     mobile = models.TextField("手机号", default="", blank=True)
     attributes = models.JSONField("自定义属性", default=dict, blank=True)
@@ -87,7 +89,19 @@ class Customer(models.Model):
 
 @model_config(shard_group="departments")
 class Follow(models.Model):
-    """The relation of a staff member and a customer."""
+    """The relation of a staff member and a customer. Rows stay when it ends: lost_at and lost_by say how.
+
+    read_at: when WeCom was asked for what the row says. A read that was asked for earlier never writes over it.
+    """
+
+    class LostBy(models.TextChoices):
+        """Empty: not lost, or nobody knows. customer: comes back by a newer add only, though reads go on showing it."""
+
+        STAFF = "staff", LOST_BY["staff"]
+        CUSTOMER = "customer", LOST_BY["customer"]
+        BOTH = "both", LOST_BY["both"]
+        TRANSFER = "transfer", LOST_BY["transfer"]
+        STAFF_LEFT = "staff_left", LOST_BY["staff_left"]
 
     pk = models.CompositePrimaryKey("customer_id", "bucket", "userid")
     customer_id = CustomerIdField("客户编号")
@@ -100,7 +114,13 @@ class Follow(models.Model):
     state = models.TextField("渠道标识", default="", blank=True)
     created_at = models.DateTimeField("添加时间", default=timezone.now)
     lost_at = models.DateTimeField("流失时间", null=True, blank=True)
+    lost_by = models.TextField("流失原因", choices=LostBy.choices, default="", db_default="", blank=True)
     tag_ids = ArrayField(models.TextField(), verbose_name="标签", default=list, blank=True)
+    personal_tags = models.JSONField(
+        "个人标签", default=list, db_default=models.Value([], models.JSONField()), blank=True,
+        help_text="[{group, name}]: tags of one member of staff, which have no id",
+    )  # fmt: skip
+    read_at = models.DateTimeField("读取时间", null=True, blank=True)
 
     class Meta:
         db_table = "follows"
@@ -213,6 +233,7 @@ class Department(models.Model):
         "self", verbose_name="上级部门", null=True, blank=True, on_delete=models.SET_NULL, related_name="children"
     )
     order = models.BigIntegerField("排序", default=0)
+    read_at = models.DateTimeField("同步时间", null=True, blank=True, editable=False, help_text="null: not WeCom's")
 
     class Meta:
         verbose_name = "部门"
@@ -224,7 +245,7 @@ class Department(models.Model):
 
 
 class Staff(models.Model):
-    """An employee."""
+    """An employee. Whoever is gone from WeCom is marked LEFT and stays: follows and behaviours name them."""
 
     class Status(models.IntegerChoices):
         ACTIVE = 1, "已激活"
@@ -237,6 +258,9 @@ class Staff(models.Model):
     departments = models.ManyToManyField(Department, verbose_name="部门", related_name="staff", blank=True)
     position = models.CharField("职务", max_length=128, default="", blank=True)
     status = models.SmallIntegerField("状态", choices=Status.choices, default=Status.ACTIVE)
+    alias = models.CharField("别名", max_length=64, default="", blank=True)
+    main_department = models.BigIntegerField("主部门", null=True, blank=True)
+    read_at = models.DateTimeField("同步时间", null=True, blank=True, editable=False, help_text="null: not WeCom's")
 
     class Meta:
         verbose_name = "员工"
@@ -248,16 +272,21 @@ class Staff(models.Model):
 
 
 class TagGroup(models.Model):
-    """A group of the tag library."""
+    """A group of the tag library: WeCom's (is_wecom, its tags too), or the company's own.
+
+    strategy_id: of the rule group (规则组) that WeCom's group belongs to; 0 for the company-wide library.
+    """
 
     id = models.CharField("标签组ID", max_length=64, primary_key=True)
     name = models.CharField("名称", max_length=64)
-    order = models.BigIntegerField("排序", default=0)
+    order = models.BigIntegerField("排序", default=0, help_text="大的在前")
+    is_wecom = models.BooleanField("企业微信标签", default=False)
+    strategy_id = models.IntegerField("规则组", default=0, editable=False)
 
     class Meta:
         verbose_name = "标签组"
         verbose_name_plural = "标签组"
-        ordering = ["order", "id"]
+        ordering = ["-order", "id"]
 
     def __str__(self) -> str:
         return self.name
@@ -269,12 +298,12 @@ class Tag(models.Model):
     id = models.CharField("标签ID", max_length=64, primary_key=True)
     name = models.CharField("名称", max_length=64)
     group = models.ForeignKey(TagGroup, verbose_name="标签组", on_delete=models.CASCADE, related_name="tags")
-    order = models.BigIntegerField("排序", default=0)
+    order = models.BigIntegerField("排序", default=0, help_text="大的在前")
 
     class Meta:
         verbose_name = "标签"
         verbose_name_plural = "标签"
-        ordering = ["order", "id"]
+        ordering = ["-order", "id"]
 
     def __str__(self) -> str:
         return self.name

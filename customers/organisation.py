@@ -15,7 +15,7 @@ HELD_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Organisation:
-    """parents: {department: its parent or None}; departments_of: {userid: departments}; names of both."""
+    """parents: {department: its parent or None}; departments_of: {userid: departments, the main one first}; names."""
 
     parents: dict[int, int | None]
     department_names: dict[int, str]
@@ -53,15 +53,19 @@ class Organisation:
 
 def _read() -> Organisation:
     departments = list(Department.objects.values_list("id", "parent_id", "name"))
+    staff = list(Staff.objects.values_list("userid", "name", "main_department"))
     members: dict[str, list[int]] = {}
     through = Staff.departments.through
     for userid, department in through.objects.order_by("id").values_list("staff_id", "department_id"):
         members.setdefault(userid, []).append(department)
+    for userid, _name, main in staff:
+        if main in members.get(userid, ()):
+            members[userid].sort(key=lambda department, main=main: department != main)  # type: ignore[misc]
     return Organisation(
         parents={number: parent for number, parent, _name in departments},
         department_names={number: name for number, _parent, name in departments},
         departments_of={userid: tuple(own) for userid, own in members.items()},
-        staff_names=dict(Staff.objects.values_list("userid", "name")),
+        staff_names={userid: name for userid, name, _main in staff},
     )
 
 

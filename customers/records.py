@@ -5,8 +5,8 @@ WeCom    name avatar type gender unionid corp_name position, follows            
 ours     mobile attributes tag_ids                                                the API, always
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,12 @@ OUR_FIELDS = ("mobile", "attributes")
 
 @dataclass(frozen=True)
 class FollowData:
-    """A staff member's relation to a customer. mobiles and tag_ids in WeCom's order; times aware."""
+    """A staff member's relation to a customer. mobiles and tag_ids in WeCom's order; times aware.
+
+    lost_by: one of Follow.LostBy, empty where that is not known. personal_tags: (group, name), which have no id.
+    read_at: when WeCom was asked for this. These three, and created_at, stay as they are stored where they are None;
+    lost_by is emptied with lost_at.
+    """
 
     userid: str
     remark: str = ""
@@ -27,6 +32,12 @@ class FollowData:
     created_at: datetime | None = None
     lost_at: datetime | None = None
     tag_ids: tuple[str, ...] = ()
+    lost_by: str | None = None
+    personal_tags: tuple[tuple[str, str], ...] | None = None
+    read_at: datetime | None = None
+
+
+MergeFollows = Callable[[Mapping[str, FollowData]], Sequence[FollowData]]
 
 
 @dataclass(frozen=True)
@@ -35,9 +46,13 @@ class CustomerData:
 
     home: where to create, if there is nobody yet; else chosen (see directory.choose_home).
     follows: all of them, replacing those there are; of those, only the ones of staff in follows_within, if given.
+    merge_follows: instead of follows: is given those there are, {userid: follow}, under the customer's lock, and
+    returns all of them as they are to be. Pure; may be called again.
     tag_ids: our own tags, replacing those there are.
     merge_attributes: put the given attributes over the stored ones, None deleting one, instead of replacing them.
     by_wecom: the data is WeCom's: it may change WeCom's fields and stamps the customer as synced.
+    read_at: when WeCom was asked; a customer who was read later keeps WeCom's fields. Stored with what it changes, and
+    with stamps_read also where it changes nothing, which bumps no version.
     respect_tombstone: do not create somebody who was erased, unless followed_at is after the erasure.
     if_version: only change a customer who has this version, and create nobody.
     """
@@ -47,12 +62,21 @@ class CustomerData:
     home: int | None = None
     follows: tuple[FollowData, ...] | None = None
     follows_within: frozenset[str] | None = None
+    merge_follows: MergeFollows | None = field(default=None, compare=False)
     tag_ids: tuple[str, ...] | None = None
     merge_attributes: bool = False
     by_wecom: bool = False
+    read_at: datetime | None = None
+    stamps_read: bool = False
     respect_tombstone: bool = False
     followed_at: datetime | None = None
     if_version: int | None = None
+
+    def with_follows(self, stored: Mapping[str, FollowData]) -> "CustomerData":
+        """Return the same with follows instead of merge_follows, which is given those that are stored."""
+        if self.merge_follows is None:
+            return self
+        return replace(self, follows=tuple(self.merge_follows(stored)), merge_follows=None)
 
 
 def merged_attributes(stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from rest_framework import serializers
 
 from customers.attributes import InvalidAttributesError, check_attributes
 from customers.identity import is_external_userid
+from customers.models import Follow
 from customers.records import WECOM_FIELDS, CustomerData, FollowData
 from customers.tags import tag_library
 from scrm.api.strict import Moment, StrictSerializer, Text, WholeNumber
@@ -180,6 +181,11 @@ class TagAnswer(serializers.Serializer):
     group = serializers.CharField()
 
 
+class PersonalTagAnswer(serializers.Serializer):
+    group = serializers.CharField()
+    name = serializers.CharField()
+
+
 class FollowAnswer(serializers.Serializer):
     userid = serializers.CharField()
     remark = serializers.CharField()
@@ -189,7 +195,11 @@ class FollowAnswer(serializers.Serializer):
     state = serializers.CharField()
     created_at = serializers.DateTimeField()
     lost_at = serializers.DateTimeField(allow_null=True)
+    lost_by = serializers.ChoiceField(
+        ["", *Follow.LostBy.values], help_text="How it ended: empty while it has not, or where that is not known."
+    )
     tags = TagAnswer(many=True)
+    personal_tags = PersonalTagAnswer(many=True, help_text="Of this member of staff alone; they have no id.")
 
 
 class CustomerAnswer(serializers.Serializer):

@@ -1,5 +1,12 @@
-"""The words that WeCom's numbers stand for. Source: 企业微信开发文档「获取客户详情」, `add_way`."""
+"""The words that WeCom's numbers, and our codes, stand for. Source: 企业微信开发文档「获取客户详情」, `add_way`."""
 
+LOST_BY = {
+    "staff": "员工删除",
+    "customer": "客户删除",
+    "both": "双方删除",
+    "transfer": "在职继承",
+    "staff_left": "员工离职",
+}
 ADD_WAYS = {
     0: "未知来源",
     1: "扫描二维码",
@@ -34,3 +41,12 @@ def add_way_name(number: int) -> str:
     ('扫描二维码', '其他方式（99）')
     """
     return ADD_WAYS.get(number, f"其他方式（{number}）")
+
+
+def lost_by_name(code: str) -> str:
+    """Return why a follow has ended, in 中文; empty if that is not known.
+
+    >>> lost_by_name("customer"), lost_by_name("")
+    ('客户删除', '')
+    """
+    return LOST_BY.get(code, code)

@@ -9,7 +9,7 @@ A creation deletes once more after its commit (customers.directory). See docs/re
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
@@ -32,40 +32,52 @@ DEFAULTS: dict[str, Any] = {
     "mobile": "", "attributes": {},
 }  # fmt: skip
 
+FOLLOW_NAMES = [one.name for one in fields(FollowData)]
+# Of a follow, what stays as it is stored where it is not given; and what nobody is shown.
+KEPT = ("created_at", "lost_by", "personal_tags", "read_at")
+STAMPS = ("read_at",)
+NEW_FOLLOW: dict[str, Any] = {"created_at": None, "lost_by": "", "personal_tags": [], "read_at": None}
+
 COLUMNS = (
     "customer_id bigint, external_userid text, name text, avatar text, type smallint, gender smallint, unionid text, "
-    "corp_name text, position text, mobile text, attributes jsonb, synced_at timestamptz"
+    "corp_name text, position text, mobile text, attributes jsonb, synced_at timestamptz, read_at timestamptz"
 )
 INSERT = f"""
 INSERT INTO customers (customer_id, bucket, external_userid, name, avatar, type, gender, unionid, corp_name, position,
-    mobile, attributes, synced_at, version, created_at, updated_at, purchase_count, interaction_count, total_amount)
+    mobile, attributes, synced_at, read_at, version, created_at, updated_at, purchase_count, interaction_count,
+    total_amount)
 SELECT customer_id, customer_id %% 10, external_userid, name, avatar, type, gender, unionid, corp_name, "position",
-    mobile, attributes, synced_at, 1, %s, %s, 0, 0, 0
+    mobile, attributes, synced_at, read_at, 1, %s, %s, 0, 0, 0
 FROM jsonb_to_recordset(%s) AS given ({COLUMNS.replace("position text", '"position" text')})
 ORDER BY customer_id
 ON CONFLICT (customer_id, bucket) DO NOTHING
 """  # noqa: S608 - the columns are constants
+# Who is only stamped as read has no new version: nothing that is shown differs.
 UPDATE = """
 UPDATE customers SET name = given.name, avatar = given.avatar, type = given.type, gender = given.gender,
     unionid = given.unionid, corp_name = given.corp_name, position = given."position", mobile = given.mobile,
-    attributes = given.attributes, synced_at = given.synced_at, version = customers.version + 1, updated_at = %s
+    attributes = given.attributes, synced_at = given.synced_at, read_at = given.read_at,
+    version = customers.version + CASE WHEN given.only_stamp THEN 0 ELSE 1 END,
+    updated_at = CASE WHEN given.only_stamp THEN customers.updated_at ELSE %s END
 FROM jsonb_to_recordset(%s) AS given (customer_id bigint, external_userid text, name text, avatar text, type smallint,
     gender smallint, unionid text, corp_name text, "position" text, mobile text, attributes jsonb,
-    synced_at timestamptz)
+    synced_at timestamptz, read_at timestamptz, only_stamp boolean)
 WHERE customers.customer_id = given.customer_id AND customers.bucket = given.customer_id %% 10
   AND customers.bucket = ANY(%s)
 """
 INSERT_FOLLOWS = """
 INSERT INTO follows (customer_id, bucket, userid, remark, description, mobiles, add_way, state, created_at, lost_at,
-    tag_ids)
+    lost_by, tag_ids, personal_tags, read_at)
 SELECT customer_id, customer_id %% 10, userid, remark, description, mobiles, add_way, state,
-    COALESCE(created_at, %s), lost_at, tag_ids
+    COALESCE(created_at, %s), lost_at, lost_by, tag_ids, personal_tags, read_at
 FROM jsonb_to_recordset(%s) AS given (customer_id bigint, userid text, remark text, description text, mobiles text[],
-    add_way int, state text, created_at timestamptz, lost_at timestamptz, tag_ids text[])
+    add_way int, state text, created_at timestamptz, lost_at timestamptz, lost_by text, tag_ids text[],
+    personal_tags jsonb, read_at timestamptz)
 ORDER BY customer_id, userid
 ON CONFLICT (customer_id, bucket, userid) DO UPDATE SET remark = excluded.remark, description = excluded.description,
     mobiles = excluded.mobiles, add_way = excluded.add_way, state = excluded.state, created_at = excluded.created_at,
-    lost_at = excluded.lost_at, tag_ids = excluded.tag_ids
+    lost_at = excluded.lost_at, lost_by = excluded.lost_by, tag_ids = excluded.tag_ids,
+    personal_tags = excluded.personal_tags, read_at = excluded.read_at
 """
 # Children go by (customer_id, key) pairs. The list of buckets lets the planner leave the other partitions out.
 DELETE_FOLLOWS = """
@@ -89,9 +101,12 @@ WHERE customer_tags.customer_id = given.customer_id AND customer_tags.bucket = g
 
 @dataclass
 class Written:
-    """What came of writing: ids by fate. refused: {customer_id: (code of directory.REASONS, names of fields)}."""
+    """What came of writing: ids by fate. changed: {customer_id: names of what differs, follows and tags among them}.
 
-    changed: set[int] = field(default_factory=set)
+    refused: {customer_id: (code of directory.REASONS, names of fields)}.
+    """
+
+    changed: dict[int, frozenset[str]] = field(default_factory=dict)
     unchanged: set[int] = field(default_factory=set)
     missing: set[int] = field(default_factory=set)
     refused: dict[int, tuple[str, list[str]]] = field(default_factory=dict)
@@ -128,7 +143,8 @@ def insert_customers(home: int, items: Mapping[int, CustomerData], *, now: datet
     where it is somebody else's; nothing is written then.
     Database: the home's, in one transaction, at most five statements whatever the number.
     """
-    new = {"customer_id": 0, "external_userid": "", **DEFAULTS, "synced_at": None}
+    new = {"customer_id": 0, "external_userid": "", **DEFAULTS, "synced_at": None, "read_at": None}
+    items = {customer_id: item.with_follows({}) for customer_id, item in items.items()}
     rows = [
         {**_after(new, item, now), "customer_id": customer_id, "external_userid": item.external_userid}
         for customer_id, item in sorted(items.items())
@@ -154,7 +170,9 @@ def _require_own_rows(alias: str, items: Mapping[int, CustomerData]) -> None:
 def update_customers(home: int, items: Mapping[int, CustomerData], *, now: datetime) -> Written:
     """Change customers that exist; who is not there is told, never inserted.
 
-    Nothing is written of a customer whom the data does not change, so a repeat bumps no version and empties no cache.
+    Nothing is written of a customer whom the data does not change, so a repeat bumps no version and empties no cache;
+    but for stamps of having been read, which nobody is shown. Marked dirty is whose follows or tags changed such that
+    a rule could tell: the number of live ones, the tags on them, or our own.
     Database: the home's, in one transaction, at most nine statements whatever the number.
     """
     written = Written()
@@ -166,12 +184,13 @@ def update_customers(home: int, items: Mapping[int, CustomerData], *, now: datet
             .filter(customer_id__in=ids)
             .order_by("customer_id")
             .select_for_update(no_key=True)
-            .values("customer_id", "version", "synced_at", *FIELDS)
+            .values("customer_id", "version", "synced_at", "read_at", *FIELDS)
         }
         written.missing = set(ids) - set(stored)
-        with_follows = [i for i in stored if items[i].follows is not None]
+        with_follows = [i for i in stored if items[i].follows is not None or items[i].merge_follows is not None]
         with_tags = [i for i in stored if items[i].tag_ids is not None]
         follows = _within(items, _stored_follows(alias, with_follows))
+        items = {i: items[i].with_follows(_as_data(follows.get(i, {}))) for i in stored}
         tags = _stored_tags(alias, with_tags)
         rows: list[dict[str, Any]] = []
         inputs_changed: set[int] = set()
@@ -182,20 +201,26 @@ def update_customers(home: int, items: Mapping[int, CustomerData], *, now: datet
             if refusal:
                 written.refused[customer_id] = refusal
                 continue
-            children = _children_differ(item, follows.get(customer_id, {}), tags.get(customer_id, set()))
-            if after == before and is_same(after["attributes"], before["attributes"]) and not children:
+            children = follows.get(customer_id, {}), tags.get(customer_id, set())
+            changed = _what_differs(before, after, item, *children)
+            if changed:
+                written.changed[customer_id] = changed
+                if item.read_at is not None and (before["read_at"] is None or before["read_at"] < item.read_at):
+                    after["read_at"] = item.read_at
+            else:
                 written.unchanged.add(customer_id)
-                continue
-            written.changed.add(customer_id)
-            if children:
+                if not _is_to_be_stamped(before, item, follows.get(customer_id, {})):
+                    continue
+                after["read_at"] = item.read_at or before["read_at"]
+            if changed & {"follows", "tags"} and _inputs_differ(item, *children):
                 inputs_changed.add(customer_id)
-            rows.append(after)
+            rows.append({**after, "only_stamp": not changed})
         if rows:
-            cursor.execute(UPDATE, [now, _json(rows), _buckets(written.changed)])
-            changed = {i: items[i] for i in written.changed}
-            _write_children(cursor, changed, follows, tags, now)
+            ids = [row["customer_id"] for row in rows]
+            cursor.execute(UPDATE, [now, _json(rows), _buckets(ids)])
+            _write_children(cursor, {i: items[i] for i in ids}, follows, tags, now)
             mark_dirty(home, inputs_changed)
-            drop_cached(home, [item.external_userid for item in changed.values()])
+            drop_cached(home, [items[i].external_userid for i in written.changed])
     return written
 
 
@@ -220,11 +245,15 @@ def bump(home: int, customer_ids: Sequence[int]) -> dict[int, str]:
 
 
 def _after(before: Mapping[str, Any], item: CustomerData, now: datetime) -> dict[str, Any]:
-    after = {**before, **{name: value for name, value in item.fields.items() if name in FIELDS}}
+    given = {name: value for name, value in item.fields.items() if name in FIELDS}
+    if item.read_at is not None and before["read_at"] is not None and item.read_at < before["read_at"]:
+        given = {name: value for name, value in given.items() if name not in WECOM_FIELDS}
+    after = {**before, **given}
     if item.merge_attributes and "attributes" in item.fields:
         after["attributes"] = merged_attributes(before["attributes"], item.fields["attributes"])
     if item.by_wecom and before["synced_at"] is None:
         after["synced_at"] = now
+        after["read_at"] = item.read_at
     return after
 
 
@@ -248,17 +277,37 @@ def _refusal(
 
 
 def _comparable(follow: FollowData) -> dict[str, Any]:
-    return {**asdict(follow), "mobiles": list(follow.mobiles), "tag_ids": list(follow.tag_ids)}
+    """Return a follow as a row is read and written; what is None in KEPT stays as it is stored."""
+    row = {name: getattr(follow, name) for name in FOLLOW_NAMES}
+    row |= {"mobiles": list(follow.mobiles), "tag_ids": list(follow.tag_ids)}
+    if follow.personal_tags is not None:
+        row["personal_tags"] = [{"group": group, "name": name} for group, name in follow.personal_tags]
+    if follow.lost_at is None:
+        row["lost_by"] = ""
+    return row
+
+
+def _as_data(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, FollowData]:
+    return {
+        userid: FollowData(
+            **{
+                **row,
+                "mobiles": tuple(row["mobiles"]),
+                "tag_ids": tuple(row["tag_ids"]),
+                "personal_tags": tuple((one.get("group", ""), one.get("name", "")) for one in row["personal_tags"]),
+            }
+        )
+        for userid, row in rows.items()
+    }
 
 
 def _stored_follows(alias: str, ids: list[int]) -> dict[int, dict[str, dict[str, Any]]]:
     found: dict[int, dict[str, dict[str, Any]]] = {}
     if ids:
-        names = [one.name for one in fields(FollowData)]
         for customer_id, *values in (
-            Follow.objects.using(alias).filter(customer_id__in=ids).values_list("customer_id", *names)
+            Follow.objects.using(alias).filter(customer_id__in=ids).values_list("customer_id", *FOLLOW_NAMES)
         ):
-            row = dict(zip(names, values, strict=True))
+            row = dict(zip(FOLLOW_NAMES, values, strict=True))
             found.setdefault(customer_id, {})[row["userid"]] = row
     return found
 
@@ -287,21 +336,60 @@ def _stored_tags(alias: str, ids: list[int]) -> dict[int, set[str]]:
     return found
 
 
-def _follow_differs(stored: Mapping[str, Any] | None, given: Mapping[str, Any]) -> bool:
+def _follow_differs(stored: Mapping[str, Any] | None, given: Mapping[str, Any], *, but: Iterable[str] = ()) -> bool:
     if stored is None:
         return True
-    return any(stored[name] != value for name, value in given.items() if not (name == "created_at" and value is None))
+    return any(
+        stored[name] != value
+        for name, value in given.items()
+        if not (name in KEPT and value is None) and name not in but
+    )
 
 
-def _follows_differ(item: CustomerData, follows: Mapping[str, Mapping[str, Any]]) -> bool:
+def _follows_differ(
+    item: CustomerData, follows: Mapping[str, Mapping[str, Any]], *, but: Iterable[str] = STAMPS
+) -> bool:
     if item.follows is None:
         return False
     given = {follow.userid: _comparable(follow) for follow in item.follows}
-    return set(given) != set(follows) or any(_follow_differs(follows[userid], given[userid]) for userid in given)
+    return set(given) != set(follows) or any(
+        _follow_differs(follows[userid], given[userid], but=but) for userid in given
+    )
 
 
-def _children_differ(item: CustomerData, follows: Mapping[str, Mapping[str, Any]], tags: set[str]) -> bool:
-    return (item.tag_ids is not None and set(item.tag_ids) != tags) or _follows_differ(item, follows)
+def _what_differs(
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    item: CustomerData,
+    follows: Mapping[str, Mapping[str, Any]],
+    tags: set[str],
+) -> frozenset[str]:
+    """Return the names of what an item changes of a customer, follows and tags among them."""
+    changed = {name for name in (*FIELDS, "synced_at") if after[name] != before[name]}
+    if "attributes" not in changed and not is_same(after["attributes"], before["attributes"]):
+        changed.add("attributes")
+    if _follows_differ(item, follows):
+        changed.add("follows")
+    if item.tag_ids is not None and set(item.tag_ids) != tags:
+        changed.add("tags")
+    return frozenset(changed)
+
+
+def _is_to_be_stamped(before: Mapping[str, Any], item: CustomerData, follows: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Tell whether somebody whom an item does not change is to be stamped as read."""
+    is_newer = item.read_at is not None and (before["read_at"] is None or before["read_at"] < item.read_at)
+    return item.stamps_read and (is_newer or _follows_differ(item, follows, but=()))
+
+
+def _inputs_differ(item: CustomerData, follows: Mapping[str, Mapping[str, Any]], tags: set[str]) -> bool:
+    """Tell whether a rule could tell the difference: by live follows, by tags on them, by our own tags."""
+    if item.tag_ids is not None and set(item.tag_ids) != tags:
+        return True
+    if item.follows is None:
+        return False
+    live_before = [row["tag_ids"] for row in follows.values() if row["lost_at"] is None]
+    live_after = [follow.tag_ids for follow in item.follows if follow.lost_at is None]
+    return len(live_before) != len(live_after) or set().union(*live_before) != set().union(*live_after)
 
 
 def _write_children(
@@ -319,8 +407,7 @@ def _write_children(
             given = {follow.userid: _comparable(follow) for follow in item.follows}
             for userid, row in given.items():
                 if _follow_differs(there.get(userid), row):
-                    since = row["created_at"] or there.get(userid, {}).get("created_at")
-                    put.append({"customer_id": customer_id, **row, "created_at": since})
+                    put.append({"customer_id": customer_id, **row, **_kept(row, there.get(userid, NEW_FOLLOW))})
             gone += [{"customer_id": customer_id, "userid": userid} for userid in there if userid not in given]
         if item.tag_ids is not None:
             owned = tags.get(customer_id, set())
@@ -334,6 +421,11 @@ def _write_children(
         cursor.execute(INSERT_TAGS, [now, _json(tags_put)])
     if tags_gone:
         cursor.execute(DELETE_TAGS, [_json(tags_gone), _buckets(items)])
+
+
+def _kept(row: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a follow keeps where nothing else was given."""
+    return {name: stored[name] if row[name] is None else row[name] for name in KEPT}
 
 
 def _buckets(customer_ids: Iterable[int]) -> list[int]:

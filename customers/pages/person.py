@@ -23,7 +23,7 @@ from customers.pages.access import actor_of, requires, scope_of_user
 from customers.pages.rendering import render_page
 from customers.pages.sections import render_sections, section
 from customers.presentation import present
-from customers.vocabulary import add_way_name
+from customers.vocabulary import add_way_name, lost_by_name
 from scrm import sharding
 from scrm.sharding import ids
 
@@ -115,6 +115,7 @@ def presentable(request: HttpRequest, customer: Mapping[str, Any]) -> dict[str, 
             company.department_names[d] for d in departments if d in company.department_names
         )
         follow["way"] = add_way_name(follow["add_way"])
+        follow["lost_by_name"] = lost_by_name(follow["lost_by"])
     return {
         **presented,
         "bucket": sharding.bucket_of(customer["customer_id"]),
