@@ -2,15 +2,15 @@
 
 kind           userid part   at                                   told by
 added          staff         createtime of the relation           callback, sync
-lost           staff         when the customer removed the staff  callback (no read shows it)
+lost           staff         CreateTime of the callback           callback (no read shows it)
 joined_group   chat_id       join_time of the member              callback, sync of groups
 left_group     chat_id       CreateTime of the callback           callback
-acquired       staff         the first message by a link          callback
+acquired       staff         CreateTime of the first message      callback
 
     event_id   wecom:<kind>:<userid>:<external_userid>:<time in Unix seconds>      source and channel: wecom
 
-The time in the id is WeCom's own, never ours, so that a callback, its repeat and a sync give one id: `since` where the
-behaviour belongs to a relation (its createtime: a relation is lost once), else `at`. What has been recorded under an
+The time in the id is WeCom's own, never ours, so that a callback, its repeat and a sync give one id: `since` where it
+is given (what belongs to a membership goes by when that began), else `at`. What has been recorded under an
 id stays: a second one that says something else of it is dropped.
 """
 
