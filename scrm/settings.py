@@ -200,7 +200,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_DB_REUSE_MAX = 1000
 # A worker without -Q serves them all; `welcome` wants one of its own besides (20 s from the callback: wxwork.tasks).
-CELERY_TASK_QUEUES = [Queue(name) for name in ("celery", "callbacks", "welcome")]
+CELERY_TASK_QUEUES = [Queue(name, routing_key=name) for name in ("celery", "callbacks", "welcome")]
 CELERY_TASK_ROUTES = {"wxwork.work_callbacks": {"queue": "callbacks"}, "wxwork.send_welcomes": {"queue": "welcome"}}
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 # In CELERY_TIMEZONE. Beat copies this into its tables at each start; the keeper catches up what was slept through.

@@ -22,7 +22,7 @@ def members_table(group: CustomerGroup) -> SafeString | str:
     rows = (
         (
             _name(one, known.get(one.member_id)),
-            one.get_type_display(),
+            _kind(one, known.get(one.member_id)),
             f"{localtime(one.joined_at):%Y-%m-%d %H:%M}" if one.joined_at else "—",
             JOIN_SCENES.get(one.join_scene, "—"),
         )
@@ -31,6 +31,12 @@ def members_table(group: CustomerGroup) -> SafeString | str:
     lines = format_html_join("", "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>", rows)
     head = "<tr><th>成员</th><th>类型</th><th>入群时间</th><th>入群方式</th></tr>"
     return format_html('<table class="scrm-table"><thead>{}</thead><tbody>{}</tbody></table>', SafeString(head), lines)
+
+
+def _kind(member: GroupMember, customer_id: int | None) -> str:
+    if member.type == GroupMember.Type.STAFF:
+        return "员工"
+    return "客户" if customer_id is not None else "其他外部成员"
 
 
 def _name(member: GroupMember, customer_id: int | None) -> SafeString | str:

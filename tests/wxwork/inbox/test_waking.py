@@ -9,7 +9,9 @@ import redis
 from django.conf import settings
 from django.utils import timezone
 
+from profiles.tasks import nightly
 from scrm import keeper
+from scrm.celery import app
 from tests.servers import PrivateValkey
 from tests.wxwork.inbox.deeds import deed, done
 from wxwork import chores, tasks
@@ -117,3 +119,23 @@ def test_a_keeper_without_a_broker_says_so_and_goes_on(
     store(deed("wm1", 1))
     assert chores.wake_for_callbacks() == 1
     assert Callback.objects.get().state == "pending"
+
+
+def test_a_message_goes_to_its_own_queue_alone(broker_client: redis.Redis) -> None:
+    """Queues without a routing key of their own are all bound to that of the default one: each got every message."""
+    queues = ["callbacks", "celery", "welcome"]
+    with app.connection_for_write() as connection:
+        for queue in queues:
+            app.amqp.queues[queue](connection.default_channel).declare()
+    broker_client.delete(*queues)
+    nightly.apply_async()
+    waking.wake(waking.CALLBACKS)
+    tasks.send_welcomes.apply_async()
+    found = {
+        queue: [orjson.loads(one)["headers"]["task"] for one in broker_client.lrange(queue, 0, -1)] for queue in queues
+    }
+    assert found == {
+        "callbacks": ["wxwork.work_callbacks"],
+        "celery": ["profiles.nightly"],
+        "welcome": ["wxwork.send_welcomes"],
+    }
