@@ -62,6 +62,8 @@ LOGGING = {
         "django.request": {"level": "ERROR"},
         # A line for each call to WeCom, with ids of customers in it.
         "httpx": {"level": "WARNING"},
+        # Its debugging lines have the answer's headers: a redirect names the URL with its token.
+        "httpcore": {"level": "INFO"},
         "django_structlog.middlewares.request": {"level": os.environ.get("LOG_REQUESTS", "WARNING")},
     },
 }

@@ -11,6 +11,7 @@ OutcomeUnknownError                nothing: a write that may have happened and m
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -126,7 +127,7 @@ class Calls:
         deadline: float,
         read: Callable[[Answer, Request], dict[str, Any]],
     ) -> dict[str, Any]:
-        sent = _with_token(request, token)
+        sent = _with_token(request, token, credential)
         while True:
             try:
                 with budget.turn(
@@ -160,8 +161,9 @@ class Calls:
         raise RetryError(f"WeCom gives more than {MAX_PAGES} pages of {path}.", path=path)
 
 
-def _with_token(request: Request, token: Held) -> Request:
-    return Request(**{**vars(request), "secrets": {**request.secrets, "access_token": token.value}})
+def _with_token(request: Request, token: Held, credential: Credential) -> Request:
+    secrets = {**request.secrets, "access_token": token.value}
+    return replace(request, secrets=secrets, hidden=(*request.hidden, credential.secret))
 
 
 def next_cursor_of(answer: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.wxwork.client.recorder import Recorder, recording
 from wxwork import grants
 from wxwork.budget import shares
 from wxwork.budget.alone import Alone
@@ -28,6 +29,16 @@ def _nothing_remembered(redis_client: Any) -> Iterator[None]:
     forget()
     yield
     forget()
+
+
+@pytest.fixture
+def recorder(settings: Any) -> Iterator[Recorder]:
+    """A host that keeps what it is sent, with the settings pointed at it."""
+    with recording() as found:
+        settings.WXWORK_BASE_URL = found.url
+        settings.WXWORK_CORP_ID, settings.WXWORK_AGENT_ID = "wwrecorder", "1000025"
+        settings.WXWORK_SECRET, settings.WXWORK_CONTACTS_SECRET = "sec-VERYSECRETSECRET-0001", ""
+        yield found
 
 
 @pytest.fixture
