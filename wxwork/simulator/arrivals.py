@@ -1,9 +1,10 @@
 """Life in the demo: every now and then somebody is added, edited, tagged, or lost."""
 
+import contextlib
 import threading
 from random import Random
 
-from wxwork.simulator.acts import perform
+from wxwork.simulator.acts import ActError, perform
 from wxwork.simulator.corp import Corp
 
 # Of eight happenings, five are new customers.
@@ -31,5 +32,7 @@ class Arrivals:
     def _run(self) -> None:
         while not self._stops.wait(self._seconds * self._random.uniform(0.5, 1.5)):
             kind = self._random.choice(HAPPENINGS)
-            perform(self._corp, "bulk", {"n": 1, "seed": self._random.randrange(2**31), "kinds": [kind]})
-            self.happened += 1
+            # Where nobody has 客户联系 any more, nothing happens until somebody has.
+            with contextlib.suppress(ActError):
+                perform(self._corp, "bulk", {"n": 1, "seed": self._random.randrange(2**31), "kinds": [kind]})
+                self.happened += 1

@@ -313,8 +313,9 @@ class Pushes:
         with self._changed:
             self._stops = True
             self._changed.notify_all()
+        deadline = time.monotonic() + self.settings.timeout_seconds + 1
         for thread in self._threads:
-            thread.join(self.settings.timeout_seconds + 1)
+            thread.join(max(0.0, deadline - time.monotonic()))
 
 
 def _at(ordered: list[float], share: float) -> float:

@@ -33,7 +33,8 @@ def group_create(
     staff = doing.staff(owner)
     group = Group(doing.state.new_id("wr"), name, staff.userid, doing.now, notice)
     for one in [staff.userid, *(members or [])]:
-        group.members[one] = _member(doing, one, join_scene=1, invitor=staff.userid)
+        member = _member(doing, one, join_scene=1, invitor=staff.userid)
+        group.members[member.id] = member
     doing.state.change_version(group)
     doing.state.groups[group.chat_id] = group
     doing.tell(EVENT, "create", ChatId=group.chat_id)
@@ -51,7 +52,8 @@ def group_join(doing: Doing, *, chat_id: str, members: list[str], scene: int = 3
     _before_change(doing, group)
     for one in members:
         invitor = group.owner if scene == 0 else ""
-        group.members[one] = _member(doing, one, join_scene=3 if scene == 3 else 1, invitor=invitor, state=state)
+        member = _member(doing, one, join_scene=3 if scene == 3 else 1, invitor=invitor, state=state)
+        group.members[member.id] = member
     last, current = doing.state.change_version(group)
     doing.tell(
         EVENT,
