@@ -14,9 +14,11 @@ class WxworkConfig(AppConfig):
         from scrm import doctor, health
         from wxwork import budget, chores, tokens, troubles
         from wxwork.inbox import figures, forgetting  # noqa: F401 - forgetting registers what an erasure clears
+        from wxwork.inbox import troubles as callback_troubles
 
         chores.register()
         doctor.register("wecom", troubles.find_troubles)
+        doctor.register("callbacks", callback_troubles.find_troubles)
         health.refresh_for_metrics("callbacks", figures.show_in_metrics)
         health.refresh_for_metrics("wecom_budget", budget.show_in_metrics)
         health.refresh_for_metrics("wecom_credentials", tokens.show_in_metrics)

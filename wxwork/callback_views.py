@@ -28,6 +28,7 @@ from prometheus_client import Counter
 from wxwork.crypto import CryptoError, Pair, open_sealed
 from wxwork.inbox import waking
 from wxwork.inbox.storing import store
+from wxwork.inbox.troubles import note_refusal
 from wxwork.messages import MAX_BYTES, MessageError, parse_fields
 
 logger = structlog.get_logger(__name__)
@@ -62,6 +63,7 @@ def callback(request: HttpRequest) -> HttpResponse:
     try:
         return _verify(request) if request.method == "GET" else _take(request)
     except (CryptoError, RefusedError) as refused:
+        note_refusal(refused.kind)
         return _counted(refused.kind, HttpResponse("Forbidden\n", status=403, content_type="text/plain"))
     except BodyTooLargeError:
         return _counted("too_large", HttpResponse(status=413))

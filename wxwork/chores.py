@@ -3,6 +3,7 @@
 chore                 every    does
 due_callbacks         2 s      wakes workers for callbacks they were never told of, retries, and claims of the dead
 owed_welcomes         1 s      the same for welcome messages, and ends those that are too late
+callbacks_lost        60 s     makes keys that are missing: without one a callback is never worked on
 old_callbacks         1 hour   deletes callbacks finished long ago
 """
 
@@ -10,7 +11,7 @@ from django.db import connection
 
 from scrm import keeper
 from wxwork import welcome
-from wxwork.inbox import forgetting, waking
+from wxwork.inbox import claims, forgetting, waking
 
 # A look at an index when nothing is due, and never more than so many rows.
 DUE = "SELECT count(*) FROM (SELECT 1 FROM callback_keys WHERE due_at <= now() ORDER BY due_at LIMIT %s) AS due"
@@ -38,4 +39,5 @@ def register() -> None:
     """Give the keeper these chores."""
     keeper.register("due_callbacks", wake_for_callbacks, every_seconds=2)
     keeper.register("owed_welcomes", wake_for_welcomes, every_seconds=1)
+    keeper.register("callbacks_lost", claims.mend, every_seconds=60)
     keeper.register("old_callbacks", forgetting.delete_old, every_seconds=3600)

@@ -76,6 +76,12 @@ NEXT = OLDEST.format("due_at")
 LET_GO = "UPDATE callback_keys SET token = NULL, due_at = %(due_at)s WHERE key = %(key)s"
 END_KEY = "DELETE FROM callback_keys WHERE key = %(key)s"
 
+# There is none to make unless somebody has meddled: a callback and its key are stored by one statement.
+MEND = """
+INSERT INTO callback_keys (key, due_at) SELECT DISTINCT key, now() FROM callbacks WHERE state = 'pending' AND key <> ''
+ON CONFLICT (key) DO NOTHING
+"""
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -140,6 +146,13 @@ def _pass_on(cursor: Any, key: str) -> None:
         cursor.execute(END_KEY, {"key": key})
     else:
         cursor.execute(LET_GO, {"key": key, "due_at": found[0]})
+
+
+def mend() -> int:
+    """Make keys that are missing, as after a restore of some tables. Returns how many. Database: control."""
+    with connection.cursor() as cursor:
+        cursor.execute(MEND)
+        return int(cursor.rowcount)
 
 
 @contextmanager

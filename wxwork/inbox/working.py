@@ -26,6 +26,8 @@ SILENT = "Its workers stopped without a word."
 
 def work(*, seconds: float = SLICE_SECONDS) -> tuple[int, bool]:
     """Work until nothing is due, or the time is over. Returns how many callbacks, and whether there may be more."""
+    # Celery looks after connections now and then only; one that the server has ended would fail every task till then.
+    connection.close_if_unusable_or_obsolete()
     until = time.monotonic() + seconds
     done = 0
     while (claim := claims.take()) is not None:

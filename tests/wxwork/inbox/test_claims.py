@@ -146,6 +146,18 @@ def test_a_callback_that_went_meanwhile_ends_quietly_and_its_key_too() -> None:
     assert CallbackKey.objects.count() == 0
 
 
+def test_a_key_that_is_missing_is_made_again() -> None:
+    store(deed("wm1", 1))
+    claim = take()
+    store(deed("wm2", 2))
+    CallbackKey.objects.filter(key="customer:wm2").delete()
+    assert claims.take() is None
+    assert claims.mend() == 1
+    assert number(claims.take()) == 2
+    claims.finish(claim, DONE)
+    assert claims.mend() == 0
+
+
 def test_a_claim_is_renewed_while_its_handler_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claims, "RENEW_SECONDS", 0.05)
     store(deed("wm1", 1))

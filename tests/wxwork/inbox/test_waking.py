@@ -122,7 +122,6 @@ def test_a_keeper_without_a_broker_says_so_and_goes_on(
 
 
 def test_a_message_goes_to_its_own_queue_alone(broker_client: redis.Redis) -> None:
-    """Queues without a routing key of their own are all bound to that of the default one: each got every message."""
     queues = ["callbacks", "celery", "welcome"]
     with app.connection_for_write() as connection:
         for queue in queues:
