@@ -83,12 +83,22 @@ def show(view: View, if_none_match: str = "") -> HttpResponse:
     """Answer with a customer; 304 when the asker has this very answer already, 404 when there is none to see."""
     if view.customer is None:
         raise unknown_customer(X_Cache=view.source)
-    body = orjson.dumps(view.customer)
-    etag = etag_of(view.customer["version"], body)
-    headers = {"ETag": etag, "X-Cache": view.source, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
-    if etag in if_none_match:
+    body, headers = body_and_headers(view)
+    if headers["ETag"] in if_none_match:
         return HttpResponseNotModified(headers=headers)
     return HttpResponse(body, content_type="application/json", headers=headers)
+
+
+def body_and_headers(view: View) -> tuple[bytes, dict[str, str]]:
+    """Return body and headers of the answer that shows a customer."""
+    body = orjson.dumps(view.customer)
+    etag = etag_of(view.customer["version"] if view.customer else 0, body)
+    return body, {
+        "ETag": etag,
+        "X-Cache": view.source,
+        "Cache-Control": "private, no-cache",
+        "Vary": "Authorization",
+    }
 
 
 def etag_of(version: int, body: bytes) -> str:

@@ -118,6 +118,17 @@ class ReadThrough:
             return self._bypass(key)
         return self._read_cold(key, value_key) if value is None else self._found(value)
 
+    def peek(self, key: str) -> bytes | None:
+        """Return what is cached; None for anything else, which `get` then sees to. Raises nothing. Cost: one GET."""
+        try:
+            value: bytes | None = self.client.call("GET", self._encode(key))
+        except (CacheUnreachableError, CacheRefusedError):
+            return None
+        if value is None or value == NOTHING:
+            return None
+        self._reads["hit"].inc()
+        return value
+
     def drop(self, keys: Iterable[str]) -> None:
         """Delete values and leases, each key's two in one command. For writers, before they commit.
 
