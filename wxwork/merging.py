@@ -17,6 +17,7 @@
                                   the same, createtime after T             stays: they were added anew since
     live                          gone at T (deleted, handed over, left)   lost by that at T; at the time of reading if
                                                                              the relation began after T
+    live, begun after T           its staff left at T                      stays: they are back
     lost by customer              gone too                                 lost by both, at the customer's time
     lost by staff                 lost to the customer too                 lost by both, at the earlier time
     lost by anything else         gone at T, by a callback                 its time and reason
@@ -199,6 +200,8 @@ def _lost_to_customer(before: FollowData | None, follow: FollowData, loss: Loss)
 
 def _gone(follow: FollowData, loss: Loss) -> FollowData:
     is_about_this = follow.created_at is None or follow.created_at <= loss.at
+    if loss.by == STAFF_LEFT and not is_about_this:
+        return follow
     if follow.lost_at is None:
         at = loss.at if is_about_this else loss.read_at
         return replace(follow, lost_at=at, lost_by=loss.by, read_at=loss.read_at)

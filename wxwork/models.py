@@ -226,7 +226,10 @@ class SyncRun(models.Model):
 
 
 class SyncBatch(models.Model):
-    """Up to 100 staff whose customers a sync reads page by page; the cursor says how far it has come."""
+    """Up to 100 staff whose customers a sync reads page by page; the cursor says how far it has come.
+
+    seen: {userid in small letters: relations read and stored}, for as many pages as the cursor stands for.
+    """
 
     run = models.ForeignKey(SyncRun, on_delete=models.CASCADE, related_name="batches")
     number = models.IntegerField()
@@ -234,6 +237,8 @@ class SyncBatch(models.Model):
     cursor = models.TextField(blank=True)
     pages = models.IntegerField(default=0)
     began_at = models.DateTimeField(null=True, help_text="before its first page was read")
+    seen = models.JSONField(default=dict)
+    restarts = models.IntegerField(default=0, help_text="how often WeCom refused its cursor")
     is_done = models.BooleanField(default=False)
 
     class Meta:
