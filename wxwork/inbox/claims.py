@@ -12,6 +12,7 @@ All times are the database's own.
 """
 
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ logger = structlog.get_logger(__name__)
 # What a killed worker had is taken up after this and one look of the keeper, so within a minute.
 CLAIM_SECONDS = 40
 RENEW_SECONDS = 12.0
+# A handler that takes longer hangs; its key is given to another worker.
+LONGEST_SECONDS = 600.0
 ERROR_LENGTH = 4000
 
 # A row is locked while its worker commits; a worker that is stopped just there is ended by the server, so that WeCom's
@@ -168,8 +171,9 @@ def kept(claim: Claim) -> Iterator[None]:
 
 
 def _renew(claim: Claim, over: threading.Event) -> None:
+    until = time.monotonic() + LONGEST_SECONDS
     try:
-        while not over.wait(RENEW_SECONDS):
+        while not over.wait(RENEW_SECONDS) and time.monotonic() < until:
             with connection.cursor() as cursor:
                 cursor.execute(RENEW, {"key": claim.key, "token": claim.token})
                 if cursor.rowcount != 1:

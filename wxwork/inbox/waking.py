@@ -58,7 +58,11 @@ class Waker:
                 while not self._wanted:
                     self._told.wait()
                 wanted, self._wanted = self._wanted, set()
-            is_well = min(wake(queue) for queue in sorted(wanted))  # all of them, whatever the first says
+            try:
+                is_well = min(wake(queue) for queue in sorted(wanted))  # all of them, whatever the first says
+            except Exception:
+                logger.exception("waker_failed")  # it must not end: nobody would start another
+                is_well = False
             time.sleep(PAUSE_SECONDS if is_well else TROUBLE_SECONDS)
 
 
