@@ -1,17 +1,27 @@
 """wxwork.messages: every callback of the contract, both envelopes, and what no message may do."""
 
+import doctest
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wxwork import crypto, messages, vocabulary
+from wxwork.inbox import masking
 from wxwork.messages import MAX_BYTES, MessageError, parse_message
 
 FIXTURES = Path(__file__).parent / "fixtures"
 HEAD = "<xml><CreateTime>1790035200</CreateTime><MsgType><![CDATA[event]]></MsgType>"
+
+
+@pytest.mark.parametrize("module", [crypto, messages, masking, vocabulary], ids=lambda one: one.__name__)
+def test_examples(module: ModuleType) -> None:
+    found = doctest.testmod(module)
+    assert (found.attempted > 0, found.failed) == (True, 0)
 
 
 def message(inside: str, event: str = "change_external_contact", change_type: str = "edit_external_contact"):

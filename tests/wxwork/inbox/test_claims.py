@@ -1,11 +1,13 @@
 """One worker a key, the oldest first, nobody overtakes, and a claim that has been lost ends nothing."""
 
 import json
+import threading
 import time
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from tests.wxwork.inbox.deeds import deed
@@ -214,3 +216,28 @@ def test_a_hundred_thousand_callbacks_make_claiming_no_slower() -> None:
             plan = (json.loads(found) if isinstance(found, str) else found)[0]["Plan"]
             assert "Seq Scan" not in json.dumps(plan), statement
             assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 100, statement
+
+
+def test_a_worker_stopped_in_the_middle_of_a_transaction_keeps_no_callback_out_for_long() -> None:
+    """It holds the key's row: the server ends its session, so that WeCom's next callback of the key can be stored."""
+    store(deed("wm1", 1))
+    claim = take()
+    holds, ended = threading.Event(), threading.Event()
+
+    def stop_half_way() -> None:
+        with suppress(OperationalError, InterfaceError), transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(claims.PATIENCE)
+            cursor.execute(claims.LOCK, {"key": claim.key, "token": claim.token})
+            holds.set()
+            ended.wait(20)
+        connection.close()
+
+    stopped = threading.Thread(target=stop_half_way)
+    stopped.start()
+    assert holds.wait(5)
+    began = time.monotonic()
+    store(deed("wm1", 2))
+    assert 0.5 < time.monotonic() - began < 4
+    ended.set()
+    stopped.join()
+    assert claims.finish(claim, DONE)
