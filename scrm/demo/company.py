@@ -6,14 +6,12 @@ browse and sometimes buy. Buying follows a Zipf-like tail: a few buy a lot.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
-from customers.records import CustomerData, FollowData
-from wxwork.simulator.company import DEPARTMENTS, SHOP_NAMES, STAFF, Follow, Person, SampleCompany
-
-__all__ = ["DEPARTMENTS", "STAFF", "Company"]
+from customers.records import CustomerData
+from wxwork.simulator.company import SHOP_NAMES, STAFF, Person, SampleCompany
 
 # (kind of touch, channel, weight); the words a colleague would use in the time line
 TOUCHES = [
@@ -41,13 +39,9 @@ class Company:
         """The people, as the simulator serves them: only the staff who stand in STAFF."""
         return SampleCompany(self.seed, int(self.now.timestamp()), self.customers, len(STAFF))
 
-    def tags(self) -> Iterator[tuple[str, str, list[tuple[str, str]]]]:
-        """Yield (group id, group name, [(tag id, tag name)])."""
-        return self.sample.tags()
-
-    def people(self) -> Iterator[CustomerData]:
-        """Yield the customers with their follows and tags."""
-        return map(_customer, self.sample.people())
+    def own_fields(self) -> Iterator[CustomerData]:
+        """Yield what the company's shops know of the customers, and WeCom does not."""
+        return map(_own_fields, self.sample.people())
 
     def external_userid(self, number: int) -> str:
         return self.sample.external_userid(number)
@@ -110,31 +104,11 @@ class Company:
             }
 
 
-def _customer(person: Person) -> CustomerData:
+def _own_fields(person: Person) -> CustomerData:
     return CustomerData(
         external_userid=person.external_userid,
         fields={
-            "name": person.name,
-            "type": person.type,
-            "gender": person.gender,
-            "corp_name": person.corp_name,
-            "position": person.position,
             "mobile": person.mobile,
             "attributes": {"会员号": f"QL{person.number:06}", "常去门店": SHOP_NAMES[person.shop]},
         },
-        follows=tuple(map(_follow, person.follows)),
-    )
-
-
-def _follow(follow: Follow) -> FollowData:
-    return FollowData(
-        userid=follow.userid,
-        remark=follow.remark,
-        description=follow.description,
-        mobiles=follow.mobiles,
-        add_way=follow.add_way,
-        state=follow.state,
-        created_at=datetime.fromtimestamp(follow.created_at, UTC),
-        lost_at=None if follow.lost_at is None else datetime.fromtimestamp(follow.lost_at, UTC),
-        tag_ids=follow.tag_ids,
     )

@@ -8,12 +8,10 @@ from django.contrib.auth import get_user_model
 from django.utils import timezone
 
 from customers.directory import upsert_many
-from customers.models import Department, Staff, Tag, TagGroup
-from customers.organisation import organisation
 from profiles.behaviours import record_behaviours
 from scrm.api.keys import create_key, digest_of
 from scrm.api.models import ApiKey
-from scrm.demo.company import DEPARTMENTS, STAFF, Company
+from scrm.demo.company import Company
 
 BATCH = 2_000
 SOURCE = "demo"
@@ -21,25 +19,11 @@ T = TypeVar("T")
 Progress = Callable[[int], None]
 
 
-def seed_organisation(company: Company) -> None:
-    """Create departments, staff and the tag library. Repeatable. Database: control."""
-    for order, (number, name, parent) in enumerate(DEPARTMENTS):
-        Department.objects.update_or_create(id=number, defaults={"name": name, "parent_id": parent, "order": order})
-    for userid, name, position, department in STAFF:
-        staff, _created = Staff.objects.update_or_create(userid=userid, defaults={"name": name, "position": position})
-        staff.departments.set([department])
-    for order, (group_id, name, tags) in enumerate(company.tags()):
-        TagGroup.objects.update_or_create(id=group_id, defaults={"name": name, "order": order})
-        for tag_id, tag in tags:
-            Tag.objects.update_or_create(id=tag_id, defaults={"name": tag, "group_id": group_id})
-    organisation.forget()
-
-
-def seed_customers(company: Company, progress: Progress) -> int:
-    """Create the customers. Repeatable. Returns how many are there. Raises what the first rejected one says."""
+def seed_own_fields(company: Company, progress: Progress) -> int:
+    """Fill in what the company itself knows of customers whom a sync has brought. Repeatable. Returns how many."""
     there = 0
-    for batch in _batches(company.people()):
-        done = upsert_many(batch)
+    for batch in _batches(company.own_fields()):
+        done = upsert_many(batch, create=False)
         for error in done.rejected.values():
             raise error
         there += len(batch)

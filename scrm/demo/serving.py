@@ -3,6 +3,7 @@
 import os
 import secrets
 import shlex
+import string
 import time
 import urllib.error
 import urllib.request
@@ -36,6 +37,11 @@ def write_env(path: Path, values: dict[str, str]) -> None:
 
 def new_password() -> str:
     return secrets.token_urlsafe(12)
+
+
+def new_word(length: int) -> str:
+    """Return random letters and digits, as WeCom wants a callback's token (32 at most) and EncodingAESKey (43)."""
+    return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(length))
 
 
 def wait_until_ready(url: str, *, seconds: float) -> None:

@@ -16,7 +16,8 @@ from profiles.models import ProfileRun
 from profiles.runs import run_all, start_run
 from scrm import held
 from scrm.demo.company import Company
-from scrm.demo.seeding import seed_behaviours, seed_customers, seed_organisation
+from scrm.demo.seeding import seed_behaviours
+from tests.pages.people import seed_customers, seed_organisation
 
 LONG_NAME = "上海浦东新区张江高科技园区博云路二号人工智能岛长名字测试客户" * 2 + "王大锤王"
 
@@ -33,7 +34,7 @@ def company(clean_databases: None) -> Company:
     """Forty customers with follows, tags and behaviours; nobody is classified yet."""
     company = Company(seed=11, now=timezone.localtime(), customers=40, days=60)
     seed_organisation(company)
-    seed_customers(company, lambda _: None)
+    seed_customers(company)
     seed_behaviours(company, lambda _: None)
     held.forget_all()
     return company

@@ -21,7 +21,7 @@ from profiles.behaviours import record_behaviours
 from profiles.models import ProfileRun
 from scrm import sharding
 from scrm.demo.company import Company
-from scrm.demo.seeding import seed_organisation
+from tests.pages.people import seed_organisation
 
 from .conftest import LONG_NAME
 

@@ -228,6 +228,14 @@ class State:
         self._ids = 0
         self._fill()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return all but the lock and the clock, which belong to a process."""
+        return {name: value for name, value in vars(self).items() if name not in ("lock", "clock")}
+
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        self.__dict__.update(kept)
+        self.lock, self.clock = threading.RLock(), Clock()
+
     # ---------------------------------------------------------------------------------------------------------- making
     def _fill(self) -> None:
         for place, (number, name, parent) in enumerate(DEPARTMENTS):

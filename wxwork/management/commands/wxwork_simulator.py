@@ -6,6 +6,7 @@ import signal
 import threading
 from argparse import ArgumentParser
 from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 from django.core.management import BaseCommand, CommandError
@@ -13,6 +14,7 @@ from django.core.management import BaseCommand, CommandError
 from wxwork.simulator import SimulatorServer
 from wxwork.simulator.arrivals import Arrivals
 from wxwork.simulator.corp import SECRET
+from wxwork.simulator.keeping import Keeper, load
 from wxwork.simulator.server import MADE_AT
 
 CHINA = timezone(timedelta(hours=8))
@@ -36,6 +38,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--arrivals-every", type=float, default=0.0, metavar="SECONDS", help="let customers keep arriving"
         )
+        parser.add_argument("--state-file", type=Path, help="go on with the corp kept there, and keep it")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["customers"] < 0 or options["staff"] < 0 or options["arrivals_every"] < 0:
@@ -51,14 +54,19 @@ class Command(BaseCommand):
             server = _server(options)
         except OSError as error:
             raise CommandError(f"Cannot listen on {options['host']}:{options['port']}: {error}") from error
+        running: list[Arrivals | Keeper] = []
+        if options["state_file"]:
+            load(server.corp, options["state_file"])
+            running.append(Keeper(server.corp, options["state_file"]))
+        if options["arrivals_every"]:
+            running.append(Arrivals(server.corp, options["arrivals_every"], options["seed"]))
         with server:
             self._announce(server)
-            arrivals = Arrivals(server.corp, options["arrivals_every"], options["seed"])
-            if options["arrivals_every"]:
-                arrivals.start()
+            for one in running:
+                one.start()
             stops.wait()
-            if options["arrivals_every"]:
-                arrivals.stop()
+            for one in reversed(running):
+                one.stop()
         self.stdout.write("WeCom simulator stopped.")
 
     def _announce(self, server: SimulatorServer) -> None:
