@@ -3,13 +3,17 @@
 wxwork.E001  callback tokens and AES keys are not pairs
 wxwork.E002  a callback AES key is not 43 letters and digits
 wxwork.E003  the simulator's URL, or one without TLS, with DEBUG off
+wxwork.E004  what is no origin in WXWORK_JSSDK_ORIGINS
+wxwork.W001  more calls of WeCom's API than WeCom takes
 """
 
 import re
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Warning, register
+
+from wxwork.jssdk import is_origin
 
 # EncodingAESKey: 43 characters of base64 without its `=` (WeCom, 接收消息与事件 › 加解密方案说明).
 AES_KEY = re.compile(r"[A-Za-z0-9]{43}")
@@ -52,3 +56,33 @@ def base_url_is_safe(**_kwargs: Any) -> list[CheckMessage]:
             id="wxwork.E003",
         )
     ]
+
+
+@register()
+def origins_are_origins(**_kwargs: Any) -> list[CheckMessage]:
+    """Check that pages can be compared with what stands in WXWORK_JSSDK_ORIGINS."""
+    return [
+        Error(
+            f"{origin!r} in WXWORK_JSSDK_ORIGINS is no origin: none of its pages is signed.",
+            hint="Give scheme and host, and a port if it is not the usual one: https://sidebar.example.com",
+            id="wxwork.E004",
+        )
+        for origin in settings.WXWORK_JSSDK_ORIGINS
+        if not is_origin(origin)
+    ]
+
+
+@register()
+def limits_are_below_wecoms(**_kwargs: Any) -> list[CheckMessage]:
+    """Warn of limits that let WeCom block an API (45009)."""
+    found: list[CheckMessage] = []
+    for name, most in (("WXWORK_CALLS_PER_MINUTE", 10_000), ("WXWORK_CALLS_PER_HOUR", 150_000)):
+        if not 1 <= getattr(settings, name) <= most:
+            found.append(
+                Warning(
+                    f"{name} is {getattr(settings, name)}: WeCom takes {most} calls of each API.",
+                    hint="Leave it unset, or lower it where other programs use the same company's API too.",
+                    id="wxwork.W001",
+                )
+            )
+    return found

@@ -62,10 +62,24 @@ def origin_of(url: str) -> tuple[str, str, int]:
     return parts.scheme, parts.hostname.rstrip("."), port or PORTS[parts.scheme]
 
 
+def is_origin(text: str) -> bool:
+    """Tell whether this is scheme://host or scheme://host:port.
+
+    >>> is_origin("https://a.example.com"), is_origin("a.example.com"), is_origin("https://a.example.com/x")
+    (True, False, False)
+    """
+    try:
+        origin_of(text)
+    except PageError:
+        return False
+    parts = urlsplit(text)
+    return parts.path in ("", "/") and not parts.query and not parts.fragment
+
+
 def page_of(url: str, origins: Iterable[str]) -> str:
     """Return the URL that is signed: without its fragment. Raises PageError unless its origin is one of these."""
     origin = origin_of(url)
-    if origin not in {origin_of(allowed) for allowed in origins}:
+    if origin not in {origin_of(allowed) for allowed in origins if is_origin(allowed)}:
         raise PageError("origin_not_allowed", "Pages of this origin are not signed: WXWORK_JSSDK_ORIGINS lists which.")
     return url.partition("#")[0]
 

@@ -24,6 +24,8 @@ GETTOKEN_SECONDS = 5.0
 GETTOKEN_WHOLE_SECONDS = 8.0
 # A second token that is refused: WeCom and we disagree, and asking for a third would not end it.
 SECOND_REFUSAL_SECONDS = 5.0
+# Of a call other than gettoken: worth one other token.
+BAD_SECRET = 40001
 CUSTOMERS, CONTACTS = "customers", "contacts"
 # What the answer to any call, not only to gettoken, says of the credentials as a whole.
 OF_THE_CREDENTIALS = frozenset({60020, 50003})
@@ -79,7 +81,7 @@ def note(credential: Credential, error: WxworkError, *, is_second: bool = False)
     """
     if error.code in OF_THE_CREDENTIALS:
         grant_of(credential).refuse(error, seconds=BREAKER_SECONDS)
-    elif is_second and isinstance(error, TokenRefusedError):
+    elif is_second and (isinstance(error, TokenRefusedError) or error.code == BAD_SECRET):
         grant_of(credential).refuse(error, seconds=SECOND_REFUSAL_SECONDS)
 
 

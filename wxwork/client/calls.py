@@ -19,7 +19,16 @@ import tenacity
 from django.conf import settings
 
 from wxwork import budget, tokens, transport
-from wxwork.errors import BugError, ConfigError, LimitedError, OutcomeUnknownError, RetryError, TokenRefusedError
+from wxwork.alerts import alert
+from wxwork.errors import (
+    BugError,
+    ConfigError,
+    LimitedError,
+    OutcomeUnknownError,
+    RetryError,
+    TokenRefusedError,
+    WxworkError,
+)
 from wxwork.grants import Held
 from wxwork.tokens import CUSTOMERS, Credential
 from wxwork.transport import Answer, Request, Upload
@@ -29,8 +38,6 @@ logger = structlog.get_logger(__name__)
 TRIES = 3
 PAUSES_SECONDS = (0.5, 1.0, 2.0)
 JITTER_SECONDS = 0.25
-# 40001 of a call other than gettoken: worth one other token.
-BAD_SECRET = 40001
 MAX_PAGES = 10_000
 
 
@@ -91,7 +98,11 @@ class Calls:
             + tenacity.wait_random(0, JITTER_SECONDS),
             reraise=True,
         )
-        found: dict[str, Any] = retrying(self._try, request, credential, relation, deadline, read)
+        try:
+            found: dict[str, Any] = retrying(self._try, request, credential, relation, deadline, read)
+        except WxworkError as error:
+            alert(error, request)
+            raise
         return found
 
     def _try(
@@ -107,7 +118,7 @@ class Calls:
         try:
             return self._once(request, credential, token, relation, deadline, read)
         except ConfigError as error:
-            if not (isinstance(error, TokenRefusedError) or error.code == BAD_SECRET):
+            if not (isinstance(error, TokenRefusedError) or error.code == tokens.BAD_SECRET):
                 tokens.note(credential, error)
                 raise
         tokens.forget(credential, token)

@@ -229,7 +229,7 @@ def test_blocks_that_follow_each_other_become_those_of_the_hour_and_of_the_day(s
 def test_a_full_hour_of_our_own_calls_is_the_hours_rule(small, redis_client):
     small.WXWORK_CALLS_PER_MINUTE = 5_000
     call()
-    redis_client.hset(STATE, f"H{int(time.time() * 1000) // scripts.HOUR_SLICE_MS - 3}", 140_000)
+    redis_client.hset(STATE, f"H{int(time.time() * 1000) // scripts.HOUR_SLICE_MS - 3}", 108_000)
     assert refused(45009).retry_after_seconds == 30
     assert budget.usage()[API].why == "hour"
 

@@ -429,3 +429,42 @@ def test_the_codes_are_those_of_the_contract():
     assert ERRORS[CODES[41063].kind] is LaterError
     assert ERRORS[CODES[40033].kind] is BugError
     assert json.loads(json.dumps({str(code): known for code, known in CODES.items()}))
+
+
+# --------------------------------------------------------------------------------------------------------------- alerts
+def alerts_of(call, times=3):
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(times):
+            with pytest.raises(WxworkError):
+                call()
+    return [line for line in logs if line["log_level"] == "error"]
+
+
+def test_what_somebody_must_look_at_is_logged_once_for_each_code(recorder, redis_client):
+    recorder.answers[FOLLOW] = {"errcode": 999_999, "errmsg": "new"}
+    (line,) = alerts_of(wecom().list_follow_staff)
+    assert (line["event"], line["code"]) == ("wecom_unknown_code", 999_999)
+    assert 86_000 < redis_client.ttl("wecom:said:unknown:999999") <= 86_400
+    recorder.answers[FOLLOW] = {"errcode": 60011, "errmsg": ""}
+    (line,) = alerts_of(wecom().list_follow_staff)
+    assert (line["event"], line["path"]) == ("wecom_wants_configuration", FOLLOW)
+    recorder.answers[FOLLOW] = {"errcode": 84061, "errmsg": ""}
+    assert alerts_of(wecom().list_follow_staff) == []
+
+
+def test_a_request_that_is_wrong_is_logged_by_its_shape_and_without_its_contents(recorder):
+    recorder.answers[SEND] = {"errcode": 40058, "errmsg": "bad parameter"}
+    (line,) = alerts_of(lambda: wecom().send_app_message("text", "秘密的内容", userids=["zhang"]))
+    assert line["event"] == "wecom_refuses_our_request"
+    assert line["shape"]["text"] == {"content": "text of 5"}
+    assert "秘密" not in str(line)
+    assert "zhang" not in str(line)
+
+
+def test_a_secret_that_calls_refuse_again_and_again_is_not_fetched_for_each(recorder):
+    recorder.answers[FOLLOW] = {"errcode": 40001, "errmsg": "invalid credential"}
+    for _ in range(5):
+        with pytest.raises(ConfigError):
+            wecom().list_follow_staff()
+    assert len(recorder.calls("/cgi-bin/gettoken")) == 2
+    assert len(recorder.calls(FOLLOW)) == 2
