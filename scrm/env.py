@@ -9,6 +9,7 @@ everything else          see docs/configuration.md
 """
 
 from collections.abc import Mapping
+from datetime import datetime, time
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 FALSE_WORDS = {"", "0", "false", "no", "off"}
@@ -47,6 +48,19 @@ def number(environ: Mapping[str, str], name: str, default: int) -> int:
         return int(value)
     except ValueError:
         raise ConfigurationError(f"{name} must be a whole number, not {value!r}.") from None
+
+
+def time_of_day(environ: Mapping[str, str], name: str, default: str) -> time:
+    """Return a variable of the form HH:MM. Raises ConfigurationError when it is not.
+
+    >>> time_of_day({"AT": "3:05"}, "AT", "03:20")
+    datetime.time(3, 5)
+    """
+    value = environ.get(name, "").strip() or default
+    try:
+        return datetime.strptime(value, "%H:%M").time()  # noqa: DTZ007 - of any day
+    except ValueError:
+        raise ConfigurationError(f"{name} must be a time of the day like 03:20, not {value!r}.") from None
 
 
 def department_urls(text: str) -> dict[int, str]:

@@ -204,7 +204,14 @@ CELERY_TASK_QUEUES = [Queue(name, routing_key=name) for name in ("celery", "call
 CELERY_TASK_ROUTES = {"wxwork.work_callbacks": {"queue": "callbacks"}, "wxwork.send_welcomes": {"queue": "welcome"}}
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 # In CELERY_TIMEZONE. Beat copies this into its tables at each start; the keeper catches up what was slept through.
-CELERY_BEAT_SCHEDULE = {"profiles.nightly": {"task": "profiles.nightly", "schedule": crontab(hour=0, minute=0)}}
+WXWORK_RECONCILE_AT = env.time_of_day(ENVIRON, "WXWORK_RECONCILE_AT", "03:20")
+CELERY_BEAT_SCHEDULE = {
+    "profiles.nightly": {"task": "profiles.nightly", "schedule": crontab(hour=0, minute=0)},
+    "wxwork.reconcile": {
+        "task": "wxwork.reconcile",
+        "schedule": crontab(hour=WXWORK_RECONCILE_AT.hour, minute=WXWORK_RECONCILE_AT.minute),
+    },
+}
 
 # --------------------------------------------------------------------------------------------------------- behaviours
 # Channels of the company's own beside those of profiles.vocabulary: hotline=客服热线,tmall

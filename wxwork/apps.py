@@ -12,11 +12,15 @@ class WxworkConfig(AppConfig):
     def ready(self) -> None:
         # Only now there are models.
         from scrm import doctor, health
-        from wxwork import budget, chores, tokens, troubles
+        from wxwork import budget, chores, sync_tasks, tokens, troubles  # noqa: F401 - sync_tasks registers its tasks
         from wxwork.inbox import figures, forgetting  # noqa: F401 - forgetting registers what an erasure clears
         from wxwork.inbox import troubles as callback_troubles
+        from wxwork.library import connect_library
+        from wxwork.sync import chores as sync_chores
 
         chores.register()
+        sync_chores.register()
+        connect_library()
         doctor.register("wecom", troubles.find_troubles)
         doctor.register("callbacks", callback_troubles.find_troubles)
         health.refresh_for_metrics("callbacks", figures.show_in_metrics)
