@@ -160,6 +160,10 @@ def commands(port: int) -> dict[str, list[str]]:
             "--workers", "2", "--blocking-threads", "4", "scrm.wsgi:application",
         ],
         "worker": [*celery, "worker", "--concurrency", "2", "--loglevel", "INFO"],
+        "wecom-worker": [
+            *celery, "worker", "--queues", "callbacks,welcome", "--concurrency", "2", "--hostname", "wecom@%h",
+            "--loglevel", "INFO",
+        ],
         "beat": [*celery, "beat", "--loglevel", "INFO"],
         "keeper": [*MANAGE, "keeper"],
     }  # fmt: skip
