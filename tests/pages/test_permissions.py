@@ -17,6 +17,7 @@ PAGES = {
     "/admin/profiles/profilerun/": "profiles.view_profilerun",
     "/admin/profiles/profilerun/start/": "profiles.add_profilerun",
     "/admin/sharding/home/": "sharding.view_home",
+    "/admin/wxwork/apilimit/": "wxwork.view_apilimit",
     "/admin/api/apikey/": "api.view_apikey",
     "/admin/api/apikey/new/": "api.add_apikey",
     "/admin/customers/staff/": "customers.view_staff",

@@ -1,4 +1,6 @@
-"""The budget's steps as scripts: each is one step for all processes, by the server's clock. Times are milliseconds.
+"""The budget's steps as scripts: each is one step for all processes, by the server's clock.
+
+Times are milliseconds, with fractions: two steps are never at the same.
 
 key                              holds, for one API of one corp
 wecom:budget:<corp>              set: the APIs that have been called lately
@@ -20,7 +22,7 @@ GO, PACED, OPEN, CROWDED, WRITING = range(5)
 
 _HEAD = """
 local clock = redis.call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local now = clock[1] * 1000 + clock[2] / 1000
 local function number(text) return tonumber(text) or 0 end
 local function written(value) return string.format('%.3f', value) end
 """
@@ -54,13 +56,13 @@ ACQUIRE = Script(
     + f"""
 local found = redis.call('HMGET', KEYS[1], 'open_until', 'strikes', 'cap', 'cut_at', 'm', 'h')
 local open_ms = number(found[1]) - now
-if open_ms > 0 then return {{{OPEN}, open_ms, now}} end
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
+if open_ms > 0 then return {{{OPEN}, math.ceil(open_ms), written(now)}} end
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', written(now))
 local cap = cap_now(tonumber(ARGV[4]), found[3], found[4], tonumber(ARGV[10]))
 -- After a block one call goes first, to see whether it is over.
 if number(found[2]) > 0 then cap = 1 end
-if redis.call('ZCARD', KEYS[2]) >= cap then return {{{CROWDED}, 20, now}} end
-if ARGV[9] == '1' and redis.call('EXISTS', KEYS[3]) == 1 then return {{{WRITING}, 20, now}} end
+if redis.call('ZCARD', KEYS[2]) >= cap then return {{{CROWDED}, 20, written(now)}} end
+if ARGV[9] == '1' and redis.call('EXISTS', KEYS[3]) == 1 then return {{{WRITING}, 20, written(now)}} end
 local wait, full = 0, {{}}
 for i = 0, 1 do
     local interval, burst = tonumber(ARGV[5 + 2 * i]), tonumber(ARGV[6 + 2 * i])
@@ -69,7 +71,7 @@ for i = 0, 1 do
     wait = math.max(wait, at - now - interval * (burst - 1))
     full[i] = at + interval
 end
-if wait > 0.5 then return {{{PACED}, math.ceil(wait), now}} end
+if wait > 0.5 then return {{{PACED}, math.ceil(wait), written(now)}} end
 redis.call('HSET', KEYS[1], 'm', written(full[0]), 'h', written(full[1]))
 local minute = math.floor(now / {MINUTE_SLICE_MS})
 if redis.call('HINCRBY', KEYS[1], 'M' .. minute, 1) == 1 then
@@ -81,13 +83,13 @@ if redis.call('HINCRBY', KEYS[1], 'M' .. minute, 1) == 1 then
     end
 end
 redis.call('HINCRBY', KEYS[1], 'H' .. math.floor(now / {HOUR_SLICE_MS}), 1)
-redis.call('ZADD', KEYS[2], now + ARGV[3], ARGV[2])
+redis.call('ZADD', KEYS[2], written(now + ARGV[3]), ARGV[2])
 redis.call('PEXPIRE', KEYS[2], ARGV[3])
 if ARGV[9] == '1' then redis.call('SET', KEYS[3], ARGV[2], 'PX', ARGV[3]) end
 redis.call('SADD', KEYS[4], ARGV[1])
 redis.call('PEXPIRE', KEYS[4], 90000000)
 if redis.call('PTTL', KEYS[1]) < 7200000 then redis.call('PEXPIRE', KEYS[1], 7200000) end
-return {{{GO}, 0, now}}
+return {{{GO}, 0, written(now)}}
 """
 )
 
@@ -106,10 +108,10 @@ local acquired = tonumber(ARGV[3])
 local found = redis.call('HMGET', KEYS[1], 'open_until', 'opened_at', 'strikes', 'why', 'cap', 'cut_at')
 local opened_at, strikes = number(found[2]), number(found[3])
 if ARGV[2] == 'ok' then
-    if strikes > 0 and acquired >= opened_at then redis.call('HDEL', KEYS[1], 'strikes', 'why', 'open_until') end
+    if strikes > 0 and acquired > opened_at then redis.call('HDEL', KEYS[1], 'strikes', 'why', 'open_until') end
 elseif ARGV[2] == 'limited' then
     -- Those that were under way when the first was told are the same blow.
-    if acquired >= opened_at or strikes == 0 then
+    if acquired > opened_at or strikes == 0 then
         strikes = strikes + 1
         local block, why = tonumber(ARGV[4]), 'minute'
         if strikes >= 5 then
@@ -117,14 +119,15 @@ elseif ARGV[2] == 'limited' then
         elseif strikes >= 3 or in_hour(redis.call('HGETALL', KEYS[1])) >= tonumber(ARGV[5]) then
             block, why = block * 60, 'hour'
         end
-        redis.call('HSET', KEYS[1], 'open_until', now + block, 'opened_at', now, 'strikes', strikes, 'why', why)
-        redis.call('PEXPIRE', KEYS[1], math.max(7200000, block + 3600000))
+        redis.call('HSET', KEYS[1], 'open_until', written(now + block), 'opened_at', written(now))
+        redis.call('HSET', KEYS[1], 'strikes', strikes, 'why', why)
+        redis.call('PEXPIRE', KEYS[1], math.max(7200000, math.ceil(block) + 3600000))
         return {math.ceil(block), why}
     end
     return {math.max(0, number(found[1]) - now), found[4] or 'minute'}
-elseif ARGV[2] == 'crowded' and acquired >= number(found[6]) then
+elseif ARGV[2] == 'crowded' and acquired > number(found[6]) then
     local cap = cap_now(tonumber(ARGV[7]), found[5], found[6], tonumber(ARGV[8]))
-    redis.call('HSET', KEYS[1], 'cap', math.max(1, math.floor(cap / 2)), 'cut_at', now)
+    redis.call('HSET', KEYS[1], 'cap', math.max(1, math.floor(cap / 2)), 'cut_at', written(now))
 end
 return {0, ''}
 """
@@ -141,7 +144,7 @@ local state = redis.call('HGETALL', KEYS[1])
 local found = redis.call('HMGET', KEYS[1], 'open_until', 'why', 'cap', 'cut_at', 'm', 'h', 'strikes')
 local cap = cap_now(tonumber(ARGV[1]), found[3], found[4], tonumber(ARGV[2]))
 return {
-    in_minute(state), in_hour(state), redis.call('ZCOUNT', KEYS[2], now, '+inf'), cap,
+    in_minute(state), in_hour(state), redis.call('ZCOUNT', KEYS[2], written(now), '+inf'), cap,
     math.max(0, number(found[1]) - now), found[2] or '',
     math.ceil(math.max(0, number(found[5]) - now)), math.ceil(math.max(0, number(found[6]) - now)),
 }

@@ -71,7 +71,7 @@ class _Place:
     """A place taken for one call."""
 
     lease: str
-    acquired_ms: int
+    acquired_ms: bytes
     is_shared: bool
 
 
@@ -143,7 +143,7 @@ def _acquire(corp_id: str, api: str, lease_seconds: float, relation: str) -> tup
     except CacheUnreachableError:
         _complain()
         wait = _alone.acquire(api, now.share(PARTS))
-        return (None if wait > 0 else _Place(lease, 0, is_shared=False)), wait, scripts.PACED
+        return (None if wait > 0 else _Place(lease, b"0", is_shared=False)), wait, scripts.PACED
     _calm()
     wait = wait_ms / 1000
     if verdict == scripts.OPEN:
