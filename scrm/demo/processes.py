@@ -60,9 +60,12 @@ class Processes:
             )
         self._commands[name] = command
 
-    def run(self, command: list[str]) -> None:
-        """Run a command to its end, with what it says on our own output. Raises CalledProcessError."""
-        subprocess.run(command, env=dict(self.environ), check=True)  # noqa: S603 - commands are ours
+    def run(self, command: list[str], **more: str) -> None:
+        """Run a command to its end, with `more` environment, and what it says on our own output.
+
+        Raises CalledProcessError.
+        """
+        subprocess.run(command, env={**self.environ, **more}, check=True)  # noqa: S603 - commands are ours
 
     def kill(self, name: str) -> None:
         """Kill one with all that it has started, as a machine does that runs out of memory."""

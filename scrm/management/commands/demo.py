@@ -106,7 +106,7 @@ class Command(BaseCommand):
             call_command("classify_profiles")
 
     def _seed(self, console: Console, processes: Processes, company: Company) -> None:
-        processes.run([*MANAGE, "sync_wxwork", "--full"])
+        processes.run([*MANAGE, "sync_wxwork", "--full"], LOG_LEVEL="WARNING")
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=console) as progress:
             people = progress.add_task("示例公司 · 会员资料", total=company.customers)
