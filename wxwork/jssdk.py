@@ -1,4 +1,4 @@
-"""Sign pages for WeCom's JSSDK. Pure but for configure.
+"""Sign pages for WeCom's JSSDK. Pure.
 
 signature = sha1 of `jsapi_ticket=T&noncestr=N&timestamp=S&url=U`: in this order, values as they are, U without `#…`.
 
@@ -20,7 +20,7 @@ WXWORK_JSSDK_ORIGINS are. An origin is scheme, host and port, compared as a brow
 import hashlib
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -84,12 +84,11 @@ def page_of(url: str, origins: Iterable[str]) -> str:
     return url.partition("#")[0]
 
 
-def configure(url: str, *, origins: Iterable[str], corp_id: str, agent_id: str, get_ticket: Any) -> dict[str, Any]:
+def configure(page: str, *, corp_id: str, agent_id: str, get_ticket: Callable[[str], str]) -> dict[str, Any]:
     """Return what a page needs for wx.config and wx.agentConfig, or ww.register.
 
-    get_ticket: "corp" or "agent_config" -> the ticket. Raises PageError, WxworkError.
+    page: of page_of. get_ticket: "corp" or "agent_config" -> the ticket; what it raises passes.
     """
-    page = page_of(url, origins)
     answer: dict[str, Any] = {"url": page}
     for name, kind, ids in (
         ("config", "corp", {"appId": corp_id}),

@@ -62,17 +62,18 @@ class JssdkConfigView(Endpoint):
         if url is None:
             raise InvalidError.of("url", "required", "url is the page to sign.")
         try:
-            signed = jssdk.configure(
-                url,
-                origins=settings.WXWORK_JSSDK_ORIGINS,
-                corp_id=tokens.credential().corp_id,
-                agent_id=settings.WXWORK_AGENT_ID,
-                get_ticket=tickets.get,
-            )
+            page = jssdk.page_of(url, settings.WXWORK_JSSDK_ORIGINS)
         except jssdk.PageError as error:
             if error.code == "origin_not_allowed":
                 raise ForbiddenError(str(error), code=error.code) from None
             raise InvalidError.of("url", error.code, str(error)) from None
+        try:
+            signed = jssdk.configure(
+                page,
+                corp_id=tokens.credential().corp_id,
+                agent_id=settings.WXWORK_AGENT_ID,
+                get_ticket=tickets.get,
+            )
         except WxworkError as error:
             logger.warning("jssdk_not_signed", reason=str(error))
             code = "wecom_refused" if isinstance(error, ConfigError) else "wecom_unavailable"

@@ -156,7 +156,8 @@ def test_without_wecom_there_is_no_signature_and_no_fault(api, simulator, settin
 
 
 def test_a_signature_is_over_the_page_alone():
-    found = jssdk.configure(f"{ORIGIN}/#x", origins=[ORIGIN], corp_id="ww", agent_id="1", get_ticket=lambda kind: kind)
+    page = page_of(f"{ORIGIN}/#x", [ORIGIN])
+    found = jssdk.configure(page, corp_id="ww", agent_id="1", get_ticket=lambda kind: kind)
     part = found["config"]
     expected = f"jsapi_ticket=corp&noncestr={part['nonceStr']}&timestamp={part['timestamp']}&url={ORIGIN}/"
     assert part["signature"] == hashlib.sha1(expected.encode()).hexdigest()
