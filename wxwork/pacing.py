@@ -67,9 +67,3 @@ class Limits:
             max(1, self.per_minute // parts), max(1, self.per_hour // parts), max(1, self.at_once // 4),
             self.block_seconds,
         )  # fmt: skip
-
-    def expected_seconds(self, calls: int, seconds_a_call: float) -> float:
-        """Return how long so many calls take: by the rules, and by how many may be under way."""
-        return max(
-            *(rule.seconds_for(calls) for rule in self.rules), calls * seconds_a_call / max(1, self.at_once)
-        )  # fmt: skip
