@@ -34,7 +34,7 @@ CONNECT_SECONDS = 3.0
 READ_SECONDS = 10.0
 UPLOAD_SECONDS = 60.0
 # httpx counts a timeout from piece to piece: somebody who sends a byte a second would hold a thread for hours.
-WHOLE_FACTOR = 2.5
+WHOLE_FACTOR = 1.5
 MAX_BODY_BYTES = 64 * 1024 * 1024
 CONNECTIONS = 64
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -68,7 +68,7 @@ class Request:
 
     @property
     def longest_seconds(self) -> float:
-        """After so long it has ended, whatever the other side does."""
+        """After so long it is given up, whatever the other side does: at the next piece of the answer."""
         return self.whole_seconds or CONNECT_SECONDS + self.timeout_seconds * WHOLE_FACTOR
 
 

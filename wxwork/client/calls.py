@@ -145,7 +145,8 @@ class Calls:
                     credential.corp_id,
                     request.path,
                     deadline=deadline,
-                    lease_seconds=request.longest_seconds + request.timeout_seconds,
+                    # A process that is killed keeps its place for so long: no longer than a call may take.
+                    lease_seconds=request.longest_seconds,
                     relation=relation,
                 ):
                     return read(transport.send(sent), sent)
