@@ -40,6 +40,10 @@ MAX_BYTES = 64 * 1024
 MAX_DEPTH = 8
 MAX_KEY = 160
 MAX_KIND = 64
+# Of an ExternalUserID. WeCom's have up to 64; PostgreSQL indexes up to some 2 700 bytes.
+MAX_ID = 256
+# What does not fit into 32 bits of seconds (the year 2106) is none, or in milliseconds.
+END_OF_TIME = 2**32
 # Pages of WeCom spell these both ways.
 SPELLINGS = {"NewUserId": "NewUserID", "ExternalUserId": "ExternalUserID", "UserId": "UserID", "ChatID": "ChatId"}
 
@@ -92,15 +96,18 @@ def parse_message(xml: bytes) -> Message:
     change_type = _first(fields, "ChangeType")
     if not event:
         event, change_type = "message", _first(fields, "MsgType")
+    external_userid = _first(fields, "ExternalUserID")
     if max(len(event), len(change_type)) > MAX_KIND:
         raise MessageError("The name of its kind is too long.")
+    if len(external_userid) > MAX_ID:
+        raise MessageError("Its ExternalUserID is too long.")
     return Message(
         event=event,
         change_type=change_type,
         created_at=_time(_first(fields, "CreateTime") or _first(fields, "TimeStamp")),
         fields=MappingProxyType(fields),
         key=key_of(event, change_type, fields),
-        external_userid=_first(fields, "ExternalUserID"),
+        external_userid=external_userid,
     )
 
 
@@ -181,7 +188,7 @@ def _first(fields: Mapping[str, Field], name: str) -> str:
 def _time(text: str) -> datetime:
     try:
         seconds = int(text) if text.isascii() and text.isdigit() else -1
-        if seconds <= 0:
+        if not 0 < seconds < END_OF_TIME:
             raise ValueError
         return datetime.fromtimestamp(seconds, tz=UTC)
     except (ValueError, OverflowError, OSError):

@@ -1,7 +1,8 @@
 """Store what WeCom told us before it is answered: one statement, whatever it is.
 
     what comes                                        what happens
-    new                                               stored, due now; its key is due unless somebody has it
+    new                                               stored, due now; its key is due unless somebody has it (what
+                                                      the key waits with may be younger: whoever takes it will see)
     a repeat of one that waits                        counted
     a repeat of one that a worker is at               counted: the worker will see, and it runs once more
     a repeat of one that is done, ignored or dead     due again: an edit says nothing of what was edited and has whole
@@ -28,7 +29,8 @@ UNREADABLE = "unreadable"
 STORE = """
 WITH key AS (
     INSERT INTO callback_keys (key, due_at) VALUES (%(key)s, now())
-    ON CONFLICT (key) DO UPDATE SET key = EXCLUDED.key
+    ON CONFLICT (key) DO UPDATE SET due_at = CASE WHEN callback_keys.token IS NULL
+        THEN LEAST(callback_keys.due_at, EXCLUDED.due_at) ELSE callback_keys.due_at END
     RETURNING key
 ), stored AS (
     INSERT INTO callbacks AS c (digest, event, change_type, key, external_userid, xml, created_at, received_at, state,

@@ -1,6 +1,8 @@
 """What is stored of a callback, and what a repeat does, by the state in which it finds the first."""
 
 import hashlib
+import random
+import string
 from datetime import UTC, datetime
 
 import pytest
@@ -8,6 +10,7 @@ from django.db import connection
 
 from tests.counting import Counted
 from tests.wxwork.fixtures_at import crypto
+from tests.wxwork.inbox.conftest import push
 from tests.wxwork.inbox.deeds import deed
 from wxwork.inbox import claims
 from wxwork.inbox.outcomes import DONE, IGNORED, Outcome, dead
@@ -121,3 +124,27 @@ def test_storing_waits_for_whoever_holds_the_key_and_then_its_callback_is_found(
     # Its claim went with the row, so what it ends is nobody's.
     assert claims.finish(claim, DONE) is False
     assert Callback.objects.filter(state="pending").count() == 2
+
+
+def test_an_id_longer_than_an_index_takes_is_a_dead_letter_and_not_lost() -> None:
+    who = "".join(random.Random(1).choices(string.ascii_letters, k=9000))
+    assert push(deed(who, 1)).status_code == 200
+    row = Callback.objects.get()
+    assert (row.state, row.error) == ("dead", "MessageError: Its ExternalUserID is too long.")
+
+
+def test_one_that_is_older_than_what_the_key_waits_with_does_not_wait() -> None:
+    store(deed("wm1", 2, at=5))
+    claim = claims.take()
+    assert claim is not None
+    claims.finish(claim, Outcome("pending", 1800, False, "busy"))
+    store(deed("wm1", 3, at=6))
+    assert claims.take() is None
+    waits_until = Callback.objects.get(id=claim.id).due_at
+    assert CallbackKey.objects.get().due_at == waits_until
+    older = store(deed("wm1", 1, at=3))
+    taken = claims.take()
+    assert taken is not None
+    assert taken.id == older.id
+    claims.finish(taken, DONE)
+    assert CallbackKey.objects.get().due_at == waits_until
