@@ -3,6 +3,8 @@
 import os
 
 from celery import Celery
+from celery.signals import task_prerun
+from django.db import close_old_connections
 from django_structlog.celery.steps import DjangoStructLogInitStep
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "scrm.settings")
@@ -21,3 +23,12 @@ app.conf.broker_transport_options = {
 }
 app.steps["worker"].add(DjangoStructLogInitStep)
 app.autodiscover_tasks()
+
+
+@task_prerun.connect
+def drop_dead_connections(**_: object) -> None:
+    """Begin each task without connections that their server has ended, as Django does for requests.
+
+    Celery itself would give every task the dead ones until a thousand have failed (CELERY_DB_REUSE_MAX).
+    """
+    close_old_connections()

@@ -87,6 +87,8 @@ def describe(error: Exception) -> str:
         text = getattr(diag, "message_primary", None) or str(error).partition("\n")[0]
     else:
         text = str(error)
+    # What was answered may hold what PostgreSQL does not take.
+    text = text.encode(errors="replace").decode().replace("\0", "\ufffd")
     return mask_digits(f"{type(error).__name__}: {text}" if text else type(error).__name__)
 
 

@@ -21,8 +21,7 @@ logger = structlog.get_logger(__name__)
 CALLBACKS, WELCOMES = "callbacks", "welcome"
 # {queue: the task that works it off}
 TASKS = {CALLBACKS: "wxwork.work_callbacks", WELCOMES: "wxwork.send_welcomes"}
-# Without workers messages must not pile up: what nobody has taken by then says nothing any more.
-MESSAGE_SECONDS = 60
+# Without workers messages must not pile up. They do not expire instead: a worker whose clock is ahead would drop all.
 ENOUGH = 8
 PAUSE_SECONDS = 0.01
 # A broker that does not answer is not asked again at once.
@@ -73,7 +72,7 @@ def wake(queue: str, messages: int = 1) -> bool:
     """
     try:
         for _ in range(min(messages, ENOUGH - _waiting(queue))):
-            current_app.send_task(TASKS[queue], queue=queue, retry=False, expires=MESSAGE_SECONDS, ignore_result=True)
+            current_app.send_task(TASKS[queue], queue=queue, retry=False, ignore_result=True)
     except (BrokerError, redis.RedisError, OSError) as error:
         logger.warning("workers_not_woken", queue=queue, reason=type(error).__name__)
         return False

@@ -4,6 +4,7 @@ A worker process may be killed or stopped anywhere: see claims. A handler is cal
 """
 
 import time
+import traceback
 
 import structlog
 from django.db import DatabaseError, connection
@@ -26,8 +27,6 @@ SILENT = "Its workers stopped without a word."
 
 def work(*, seconds: float = SLICE_SECONDS) -> tuple[int, bool]:
     """Work until nothing is due, or the time is over. Returns how many callbacks, and whether there may be more."""
-    # Celery looks after connections now and then only; one that the server has ended would fail every task till then.
-    connection.close_if_unusable_or_obsolete()
     until = time.monotonic() + seconds
     done = 0
     while (claim := claims.take()) is not None:
@@ -73,8 +72,8 @@ def _handle(claim: Claim) -> Outcome:
 def _log(claim: Claim, error: Exception, outcome: Outcome) -> None:
     facts = {"callback": claim.id, "kind": f"{claim.event}/{claim.change_type}", "error": type(error).__name__}
     if outcome.state == Callback.State.DEAD:
-        # A database's message holds values of rows; the place and the kind of error say enough.
-        logger.error("callback_dead", **facts, exc_info=not isinstance(error, DatabaseError))
+        # Not its text, which holds what was wrong, a mobile number say: the place and the kind of error say enough.
+        logger.error("callback_dead", **facts, stack="".join(traceback.format_tb(error.__traceback__)))
     elif isinstance(error, ConfigError):
         logger.error("callback_waits_for_settings", **facts, reason=str(error))
     else:

@@ -39,6 +39,7 @@ ERRORS: dict[str, Callable[[], Exception]] = {
     "OperationalError": lambda: OperationalError("gone\nDETAIL: 13800138000"),
     "IntegrityError": lambda: IntegrityError("twice\nDETAIL: Key (mobile)=(13800138000)"),
     "ValueError": lambda: ValueError("not a number: 13800138000"),
+    "unstorable": lambda: ValueError("a\0b\ud800"),
 }
 
 

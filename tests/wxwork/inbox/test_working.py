@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+import structlog
 from django.utils import timezone
 
 from tests.wxwork.fixtures_at import callback
@@ -78,16 +79,22 @@ def test_what_may_pass_is_tried_again(raised: str, attempts: int, shortest: floa
         ("address_taken", "DirectoryError: wm1: the home gives customer_ids twice: run `manage.py migrate_shards`,"),
         ("IntegrityError", "IntegrityError: twice"),
         ("ValueError", "ValueError: not a number: 138****8000"),
+        ("unstorable", "ValueError: a\ufffdb?"),
     ],
 )
 def test_what_cannot_pass_is_a_dead_letter_without_anybodys_number(raised: str, error: str) -> None:
     store(deed("wm1", 1, do=f"raise:{raised}"))
     store(deed("wm1", 2, at=1))
-    assert working.work() == (2, False)
+    with structlog.testing.capture_logs() as logged:
+        assert working.work() == (2, False)
     row = Callback.objects.get(state="dead")
     assert row.error.startswith(error)
     assert "13800138000" not in row.error
     assert done() == [2]
+    assert len(logged) == 1
+    assert "deeds.py" in logged[0]["stack"]
+    assert "13800138000" not in repr(logged[0]) + logged[0]["stack"]
+    assert not logged[0].keys() & {"exc_info", "exception"}
 
 
 def test_delays_grow_until_the_attempts_are_used_up() -> None:
