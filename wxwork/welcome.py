@@ -6,7 +6,8 @@
     3  the one for everybody
 
 A callback that brings a welcome code makes a delivery, in the statement that stores the callback, if any message is
-active. Which one it will be is chosen when it is sent (welcome_sending); if there is none, nothing was owed.
+active. Which one it will be is chosen when it is sent (welcome_sending); if there is none, nothing was owed. The 20 s
+are the database's: the clock of a web server or a worker may be wrong.
 Texts hold {name} for the customer's name and {staff} for the staff member's.
 """
 
@@ -14,8 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.db.models import Case, TextField, Value, When
-from django.db.models.functions import Concat
-from django.utils import timezone
+from django.db.models.functions import Concat, Now, Trim
 
 from scrm.held import Held
 from wxwork.messages import Message
@@ -23,6 +23,7 @@ from wxwork.models import WelcomeDelivery, WelcomeMessage
 
 SECONDS = 20
 TOO_LATE = f"已超过 {SECONDS} 秒，企业微信不再接受。"
+CUT_OFF = "发送时进程中断，可能已经发出。"
 MAX_TEXT_BYTES = 4000
 # WeCom's names have up to 32 characters, of 4 bytes at most.
 MAX_NAME_BYTES = 128
@@ -98,12 +99,12 @@ def text_problem(text: str) -> str:
 
 def end_late() -> int:
     """Call failed what nobody has sent in time, also what a worker that died was sending. Returns how many."""
-    late = WelcomeDelivery.objects.filter(state__in=[State.OWED, State.SENDING], expires_at__lt=timezone.now())
-    said = Concat("error", Value(f" {TOO_LATE}"), output_field=TextField())
-    error = Case(When(error="", then=Value(TOO_LATE)), default=said, output_field=TextField())
+    late = WelcomeDelivery.objects.filter(state__in=[State.OWED, State.SENDING], expires_at__lt=Now())
+    why = Case(When(state=State.SENDING, then=Value(CUT_OFF)), default=Value(TOO_LATE), output_field=TextField())
+    error = Trim(Concat("error", Value(" "), why, output_field=TextField()))
     return late.update(state=State.FAILED, welcome_code="", error=error)
 
 
 def due() -> int:
     """Return how many welcomes are owed and due, at most a few."""
-    return len(WelcomeDelivery.objects.filter(state=State.OWED, due_at__lte=timezone.now()).values_list("id")[:FEW])
+    return len(WelcomeDelivery.objects.filter(state=State.OWED, due_at__lte=Now()).values_list("id")[:FEW])

@@ -12,14 +12,15 @@ from datetime import timedelta
 
 import structlog
 from django.db import connection
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from customers.organisation import organisation
 from wxwork.client import wecom
 from wxwork.errors import LimitedError, OutcomeUnknownError, RetryError, WxworkError
+from wxwork.inbox.outcomes import describe
 from wxwork.messages import MessageError, parse_message
 from wxwork.models import WelcomeDelivery
-from wxwork.welcome import MAX_TEXT_BYTES, NAME, SECONDS, STAFF, TOO_LATE, Choice, active_messages, choose
+from wxwork.welcome import MAX_TEXT_BYTES, NAME, SECONDS, STAFF, Choice, active_messages, choose
 
 logger = structlog.get_logger(__name__)
 
@@ -34,7 +35,8 @@ State = WelcomeDelivery.State
 
 TAKE = """
 WITH next AS MATERIALIZED (
-    SELECT id FROM welcome_deliveries WHERE state = 'owed' AND due_at <= now() ORDER BY due_at LIMIT 1
+    SELECT id FROM welcome_deliveries WHERE state = 'owed' AND due_at <= now() AND expires_at > now()
+    ORDER BY due_at LIMIT 1
     FOR UPDATE SKIP LOCKED
 )
 UPDATE welcome_deliveries AS d SET state = 'sending', attempts = attempts + 1 FROM next WHERE d.id = next.id
@@ -58,9 +60,6 @@ def _take() -> WelcomeDelivery | None:
 
 
 def _send(delivery: WelcomeDelivery) -> bool:
-    if timezone.now() >= delivery.expires_at:
-        _end(delivery, State.FAILED, TOO_LATE)
-        return False
     chosen = _chosen(delivery)
     if chosen is None:
         delivery.delete()  # nothing is owed to customers of this staff member
@@ -72,9 +71,10 @@ def _send(delivery: WelcomeDelivery) -> bool:
     except (RetryError, LimitedError) as error:
         _try_again(delivery, error)
         return False
-    except WxworkError as error:
-        may_be_ours = error.code in ALREADY_USED and delivery.error.startswith(MAYBE)
-        _end(delivery, State.FAILED, f"{MAYBE}；{error}" if may_be_ours else str(error))
+    except Exception as error:
+        may_be_ours = getattr(error, "code", None) in ALREADY_USED and delivery.error.startswith(MAYBE)
+        said = describe(error)
+        _end(delivery, State.FAILED, f"{MAYBE}；{said}" if may_be_ours else said)
         return False
     _end(delivery, State.SENT, "")
     return True
@@ -120,26 +120,24 @@ def _name_of(external_userid: str) -> str:
         # Who has only half been added cannot be read; a welcome without a name is better than none.
         logger.info("welcome_without_name", code=error.code)
         return NAMELESS
-    return str(found.get("external_contact", {}).get("name") or NAMELESS)
+    return str((found.get("external_contact") or {}).get("name") or NAMELESS)
 
 
 def _try_again(delivery: WelcomeDelivery, error: RetryError | LimitedError) -> None:
-    now = timezone.now()
     seconds = min(error.retry_after_seconds, SECONDS) if isinstance(error, LimitedError) else RETRY_SECONDS
-    due_at = now + timedelta(seconds=seconds)
     # Once it may have gone out, a later "used already" is no failure of ours: the reader must know.
-    said = f"{MAYBE}。" if isinstance(error, OutcomeUnknownError) or delivery.error.startswith(MAYBE) else str(error)
-    if due_at >= delivery.expires_at:
-        _end(delivery, State.FAILED, f"{said} {TOO_LATE}")
-        return
+    said = (
+        f"{MAYBE}。" if isinstance(error, OutcomeUnknownError) or delivery.error.startswith(MAYBE) else describe(error)
+    )
     WelcomeDelivery.objects.filter(id=delivery.id, state=State.SENDING).update(
-        state=State.OWED, due_at=due_at, error=said, message_id=delivery.message_id
+        state=State.OWED, due_at=Now() + timedelta(seconds=seconds), error=said, message_id=delivery.message_id
     )
 
 
 def _end(delivery: WelcomeDelivery, state: str, error: str) -> None:
-    WelcomeDelivery.objects.filter(id=delivery.id, state=State.SENDING).update(
+    # Whatever its state: the keeper may have called it failed while a slow answer was on its way.
+    WelcomeDelivery.objects.filter(id=delivery.id).update(
         state=state, error=error, welcome_code="", message_id=delivery.message_id,
-        sent_at=timezone.now() if state == State.SENT else None,
+        sent_at=Now() if state == State.SENT else None,
     )  # fmt: skip
     logger.info("welcome_ended", delivery=delivery.id, state=state)

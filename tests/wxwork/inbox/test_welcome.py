@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from customers.models import Department, Staff
@@ -213,3 +214,57 @@ def test_a_replayed_callback_owes_nothing_more(simulator: SimulatorServer, gener
     working.work()
     assert WelcomeDelivery.objects.count() == 1
     assert the_delivery().state == "sent"
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_clock_that_is_wrong_neither_ends_a_welcome_nor_sends_it_late(
+    simulator: SimulatorServer, general: WelcomeMessage, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    """The 20 s are the database's, whatever a web server, a worker and the keeper take for the time."""
+    code, late = add(simulator)["welcome_code"], add(simulator)["welcome_code"]
+    expired = timezone.now() - timedelta(seconds=1)
+    WelcomeDelivery.objects.filter(welcome_code=late).update(expires_at=expired)
+    real = timezone.now
+    monkeypatch.setattr(timezone, "now", lambda: real() + timedelta(hours=hours))
+    assert welcome.due() == 2
+    assert chores.wake_for_welcomes() == 1
+    assert welcome_sending.send_owed() == 1
+    assert sent(simulator, code) is not None
+    assert sent(simulator, late) is None
+    assert abs((WelcomeDelivery.objects.get(state="sent").sent_at - real()).total_seconds()) < 5
+
+
+def test_one_that_was_being_sent_may_have_gone_out(simulator: SimulatorServer, general: WelcomeMessage) -> None:
+    code = add(simulator)["welcome_code"]
+    delivery = welcome_sending._take()
+    assert delivery is not None
+    WelcomeDelivery.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    assert welcome.end_late() == 1
+    assert (the_delivery().state, the_delivery().error) == ("failed", welcome.CUT_OFF)
+    # Its worker was only slow.
+    assert welcome_sending._send(delivery) is True
+    assert sent(simulator, code) is not None
+    assert (the_delivery().state, the_delivery().error) == ("sent", "")
+
+
+def test_what_nobody_thought_of_ends_one_welcome_and_keeps_no_other_waiting(
+    simulator: SimulatorServer, general: WelcomeMessage
+) -> None:
+    add(simulator)
+    code = add(simulator)["welcome_code"]
+    first = WelcomeDelivery.objects.earliest("id")
+    # No body can be made of it.
+    WelcomeDelivery.objects.filter(id=first.id).update(welcome_code="x" * 600)
+    assert welcome_sending.send_owed() == 1
+    assert sent(simulator, code) is not None
+    first.refresh_from_db()
+    assert (first.state, first.error != "") == ("failed", True)
+
+
+def test_a_task_gets_no_connection_that_its_server_has_ended() -> None:
+    """As after a restart of the control database: without that a worker's next thousand tasks would fail."""
+    connection.ensure_connection()
+    pid = connection.connection.info.backend_pid
+    with connection.copy("default").cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+    tasks.send_welcomes.apply(throw=True)
