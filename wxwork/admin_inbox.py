@@ -5,9 +5,13 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.db.models import Count, Q, QuerySet
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.http.response import HttpResponse
+from django.shortcuts import redirect
 from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -52,7 +56,7 @@ class CallbackAdmin(ReadOnlyAdmin):
     )  # fmt: skip
     list_filter = (("state", ChoicesDropdownFilter), KindFilter, ("received_at", RangeDateTimeFilter))
     list_filter_submit = True
-    search_fields = ("=external_userid",)
+    search_fields = ("external_userid__exact",)  # "=" would compare capitals, past the index
     search_help_text = "完整的外部联系人 ID"
     show_full_result_count = False
     list_per_page = 50
@@ -86,10 +90,13 @@ class CallbackAdmin(ReadOnlyAdmin):
 
     def replay_matching(self, request: HttpRequest) -> Any:
         """Ask, then have everything handled once more that the list's filters and search leave."""
-        changelist = None
-        if self.has_view_permission(request):
-            changelist = self.get_changelist_instance(request)
-        return callbacks.replay_matching(request, changelist.queryset if changelist else None)
+        if not (self.has_view_permission(request) and self.has_replay_permission(request)):
+            raise PermissionDenied
+        try:
+            matching = self.get_changelist_instance(request).queryset
+        except IncorrectLookupParameters:
+            return redirect("admin:wxwork_callback_changelist")
+        return callbacks.replay_matching(request, matching)
 
     @display(description="类型", ordering="event")
     def kind(self, callback: Callback) -> str:
@@ -112,6 +119,12 @@ class CallbackAdmin(ReadOnlyAdmin):
         return callback.error if len(callback.error) <= 60 else f"{callback.error[:60]}…"
 
 
+def _members(**kind: Any) -> Coalesce:
+    """Return how many members a group has, counted for the groups of a page and not for all of them."""
+    members = GroupMember.objects.filter(group=OuterRef("pk"), **kind).order_by().values("group")
+    return Coalesce(Subquery(members.annotate(number=Count("pk")).values("number")), 0)
+
+
 @admin.register(CustomerGroup)
 class CustomerGroupAdmin(ReadOnlyAdmin):
     list_display = ("title", "owner_name", "members_count", "customers_count", "state_label", "created_at", "read_at")
@@ -124,8 +137,8 @@ class CustomerGroupAdmin(ReadOnlyAdmin):
     readonly_fields = fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CustomerGroup]:
-        customers = Count("members", filter=Q(members__type=GroupMember.Type.CUSTOMER))
-        return super().get_queryset(request).annotate(all_members=Count("members"), all_customers=customers)
+        customers = _members(type=GroupMember.Type.CUSTOMER)
+        return super().get_queryset(request).annotate(all_members=_members(), all_customers=customers)
 
     @display(description="群名", ordering="name")
     def title(self, group: CustomerGroup) -> str:
@@ -204,7 +217,7 @@ class WelcomeDeliveryAdmin(ReadOnlyAdmin):
     list_filter = (("state", ChoicesDropdownFilter),)
     list_filter_submit = True
     list_select_related = ("message",)
-    search_fields = ("=external_userid", "=userid")
+    search_fields = ("external_userid__exact", "=userid")
     search_help_text = "完整的外部联系人 ID 或员工账号"
     show_full_result_count = False
     list_per_page = 50

@@ -83,11 +83,8 @@ def replay_one(request: HttpRequest, callback_id: int) -> HttpResponseBase:
     return redirect("admin:wxwork_callback_change", callback_id)
 
 
-def replay_matching(request: HttpRequest, matching: QuerySet[Any] | None) -> HttpResponseBase:
+def replay_matching(request: HttpRequest, matching: QuerySet[Any]) -> HttpResponseBase:
     """Ask how many are meant, then have them handled once more. matching: what the list's filters leave."""
-    _may(request, "wxwork.change_callback")
-    if matching is None:
-        raise PermissionDenied
     matching = matching.order_by()
     query = request.GET.urlencode()
     if request.method == "POST":

@@ -1,13 +1,16 @@
 """Callbacks, groups and welcome messages in the admin."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from customers.models import Audit, Department, Staff
@@ -143,6 +146,43 @@ def test_all_that_match_the_filter_are_replayed(admin: Client, inbox: dict[str, 
     }
     assert Callback.objects.filter(state="done").count() == 3
     assert "收件箱里的全部回调" in text(admin.get(f"{LIST}replay/"))
+
+
+@pytest.mark.parametrize("query", ["zz=1", "id__exact=abc"])
+def test_a_filter_that_is_none_replays_nothing(admin: Client, inbox: dict[str, int], query: str) -> None:
+    for ask in (admin.get, admin.post):
+        assert ask(f"{LIST}replay/?{query}").headers["Location"] == LIST
+    assert Callback.objects.filter(state="dead").count() == 2
+
+
+def test_somebodys_callbacks_are_found_by_an_index(admin: Client, inbox: dict[str, int]) -> None:
+    with CaptureQueriesContext(connection) as captured:
+        admin.get(LIST, {"q": "wm-b"})
+    found = [one["sql"] for one in captured.captured_queries if "wm-b" in one["sql"]]
+    assert len(found) == 2
+    assert all(""""callbacks"."external_userid" = 'wm-b'""" in sql for sql in found)
+
+
+def test_members_are_counted_for_the_groups_of_a_page_only(admin: Client) -> None:
+    for n in range(60):
+        group = CustomerGroup.objects.create(chat_id=f"wr{n}", name=f"g{n}")
+        GroupMember.objects.create(group=group, member_id="u", type=1)
+        GroupMember.objects.create(group=group, member_id="wm", type=2)
+    with CaptureQueriesContext(connection) as captured:
+        html = text(admin.get("/admin/wxwork/customergroup/"))
+    assert html.count(">2<") >= 50 or html.count("2") > 50
+    (listed,) = [one["sql"] for one in captured.captured_queries if "LIMIT 50" in one["sql"]]
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {listed}")
+        found = cursor.fetchone()[0]
+    plan = json.loads(found) if isinstance(found, str) else found
+    assert all(node["Actual Loops"] in (1, 50) for node in _nodes(plan[0]["Plan"]))
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for inner in plan.get("Plans", []):
+        yield from _nodes(inner)
 
 
 def test_seeing_is_not_replaying(staff_with: Callable[..., Client], inbox: dict[str, int]) -> None:
