@@ -63,7 +63,7 @@ LOCK = "SELECT 1 FROM callback_keys WHERE key = %(key)s AND token = %(token)s FO
 FINISH = """
 UPDATE callbacks SET
     state = CASE WHEN again THEN 'pending' ELSE %(state)s END,
-    attempts = CASE WHEN again THEN 0 ELSE attempts - %(free)s::int END,
+    attempts = CASE WHEN again THEN 0 ELSE GREATEST(0, attempts - %(free)s::int) END,
     due_at = statement_timestamp() + CASE WHEN again THEN 0 ELSE %(seconds)s END * interval '1 second',
     finished_at = CASE WHEN NOT again AND %(state)s <> 'pending' THEN statement_timestamp() END,
     error = %(error)s,

@@ -11,7 +11,7 @@ from datetime import timedelta
 from xml.sax.saxutils import escape
 
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from customers import erasure
@@ -108,12 +108,15 @@ def delete_old() -> int:
     until = timezone.now() - timedelta(days=max(3, settings.WXWORK_CALLBACK_KEEP_DAYS))
     deleted = 0
     while True:
-        old = list(
-            Callback.objects.filter(state__in=[Callback.State.DONE, Callback.State.IGNORED], finished_at__lt=until)
-            .order_by("finished_at")
-            .values_list("id", flat=True)[:BATCH]
-        )
-        Callback.objects.filter(id__in=old, finished_at__lt=until).delete()
+        with transaction.atomic():
+            # Locked, so that a repeat or a replay at this moment finds it gone, or is left with what it made due again.
+            old = list(
+                Callback.objects.filter(state__in=[Callback.State.DONE, Callback.State.IGNORED], finished_at__lt=until)
+                .select_for_update(skip_locked=True)
+                .order_by("finished_at")
+                .values_list("id", flat=True)[:BATCH]
+            )
+            Callback.objects.filter(id__in=old).delete()
         deleted += len(old)
         if len(old) < BATCH:
             return deleted

@@ -4,6 +4,7 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 
 from customers import audit
+from wxwork.inbox.claims import PATIENCE
 from wxwork.inbox.waking import CALLBACKS, tell
 from wxwork.models import Callback
 
@@ -28,7 +29,7 @@ WHERE id = ANY(%(ids)s) AND key <> ''
 def replay(callbacks: QuerySet[Callback], *, actor: str) -> int:
     """Make callbacks due now, with all their attempts. Returns how many; those forgotten after an erasure are none.
 
-    Database: control; three statements for each 2 000, and an audit row.
+    Database: control; four statements for each 2 000, and an audit row.
     """
     replayed, last = 0, 0
     while True:
@@ -36,6 +37,7 @@ def replay(callbacks: QuerySet[Callback], *, actor: str) -> int:
         if not ids:
             break
         with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(PATIENCE)
             cursor.execute(DUE, {"ids": ids})
             cursor.execute(AGAIN, {"ids": ids})
             replayed += cursor.rowcount

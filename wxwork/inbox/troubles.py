@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
-from django.db.models import Max
 from django.utils import timezone
 
 from scrm.cache import CacheRefusedError, CacheUnreachableError
@@ -71,7 +70,7 @@ def find_troubles() -> Iterator[Finding]:
 
 
 def _refused() -> Iterator[Finding]:
-    last_good = Callback.objects.aggregate(at=Max("received_at"))["at"]
+    last_good = Callback.objects.order_by("-id").values_list("received_at", flat=True).first()
     for kind, remedy in REMEDIES.items():
         try:
             found = redis_client().call("GET", NOTE.format(kind))

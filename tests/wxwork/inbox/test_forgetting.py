@@ -1,9 +1,11 @@
 """An erased person leaves the inbox, and does not come back by a callback that is late; old callbacks go."""
 
+import threading
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection, transaction
 from django.utils import timezone
 
 from customers import erasure
@@ -134,3 +136,25 @@ def test_old_callbacks_go_and_dead_letters_stay(settings: Any) -> None:
     Callback.objects.filter(state="done").update(finished_at=now - timedelta(days=2))
     assert delete_old() == 1  # a repeat must be recognised for three days
     assert sorted(Callback.objects.values_list("state", flat=True)) == ["dead", "done", "pending"]
+
+
+def test_what_is_made_due_again_at_that_moment_is_not_deleted_as_old() -> None:
+    store(deed("wm1", 1))
+    working.work()
+    Callback.objects.update(finished_at=timezone.now() - timedelta(days=30))
+    has_begun, may_end = threading.Event(), threading.Event()
+
+    def replay_slowly() -> None:
+        with transaction.atomic():
+            Callback.objects.update(state="pending", finished_at=None)
+            has_begun.set()
+            may_end.wait(1)
+        connection.close()
+
+    replaying = threading.Thread(target=replay_slowly)
+    replaying.start()
+    assert has_begun.wait(5)
+    assert delete_old() == 0
+    may_end.set()
+    replaying.join()
+    assert Callback.objects.get().state == "pending"

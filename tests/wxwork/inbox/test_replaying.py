@@ -68,3 +68,12 @@ def test_hundreds_are_replayed_in_their_order() -> None:
     assert CallbackKey.objects.count() == 1
     assert replay(Callback.objects.filter(state="dead"), actor="admin") == 880
     assert Callback.objects.filter(state="pending").count() == 1100
+
+
+def test_a_replay_of_one_that_a_worker_is_at_leaves_no_attempts_below_none() -> None:
+    store(deed("wm1", 1))
+    claim = claims.take()
+    assert claim is not None
+    replay(Callback.objects.all(), actor="admin")
+    claims.finish(claim, Outcome("pending", 30, True, "dept_101 is down"))
+    assert Callback.objects.get().attempts == 0
