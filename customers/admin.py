@@ -2,15 +2,18 @@
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
+from django.shortcuts import redirect
 from django.urls import URLPattern, path
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
+from customers import library
+from customers.library import LibraryError
 from customers.models import (
     Audit,
     Customer,
@@ -24,7 +27,7 @@ from customers.models import (
 )
 from customers.organisation import organisation
 from customers.pages import changes, listing, person
-from customers.tags import tag_library
+from customers.pages.tags import NewTagGroupForm, TagForm, TagGroupForm
 from scrm import sharding
 
 ACTIONS = {
@@ -136,32 +139,61 @@ class StaffAdmin(ModelAdmin):
         organisation.forget()
 
 
-class _ForgetsTags(ModelAdmin):
-    """A change is to be seen at once in this process; the others read the library anew within ten seconds."""
+class _LibraryAdmin(ModelAdmin):
+    """Forms and deletions go through customers.library: nothing is saved here, and WeCom's refusals are told."""
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> None:
-        super().save_model(request, obj, form, change)
-        tag_library.forget()
+        """Do nothing: the form has done it."""
 
-    def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        super().delete_model(request, obj)
-        tag_library.forget()
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> Any:
+        try:
+            return super().delete_view(request, object_id, extra_context)
+        except LibraryError as error:
+            messages.error(request, f"没有删除：{error}")
+            return redirect(request.path.removesuffix("delete/") + "change/")
 
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        super().delete_queryset(request, queryset)
-        tag_library.forget()
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        try:
+            return super().changelist_view(request, extra_context)
+        except LibraryError as error:
+            messages.error(request, f"没有删除：{error}")
+            return redirect(request.get_full_path())
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        return ("id",) if obj else ()
+    @display(description="来源", label={"企业微信": "success", "规则组": "info", "自建": None})
+    def origin(self, thing: Any) -> str:
+        group = thing.group if isinstance(thing, Tag) else thing
+        if not group.is_wecom:
+            return "自建"
+        return "规则组" if group.strategy_id else "企业微信"
 
 
 @admin.register(TagGroup)
-class TagGroupAdmin(_ForgetsTags):
-    list_display = ("name", "id", "tag_names", "order")
+class TagGroupAdmin(_LibraryAdmin):
+    list_display = ("name", "id", "origin", "tag_names", "order")
+    list_filter = ("is_wecom",)
     search_fields = ("name", "id")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[TagGroup]:
         return super().get_queryset(request).prefetch_related("tags")
+
+    def get_form(self, request: HttpRequest, obj: TagGroup | None = None, change: bool = False, **kwargs: Any) -> Any:
+        return super().get_form(
+            request, obj, change=change, **{**kwargs, "form": TagGroupForm if obj else NewTagGroupForm}
+        )
+
+    def get_fields(self, request: HttpRequest, obj: TagGroup | None = None) -> list[str]:
+        if obj:
+            return ["name", "order", "id", "origin"]
+        return ["name", "tag_names", "order", *(["is_wecom"] if library.is_connected() else [])]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: TagGroup | None = None) -> tuple[str, ...]:
+        return ("id", "origin") if obj else ()
+
+    def delete_model(self, request: HttpRequest, obj: TagGroup) -> None:
+        library.delete(groups=[obj])
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[TagGroup]) -> None:
+        library.delete(groups=queryset)
 
     @display(description="标签")
     def tag_names(self, group: Any) -> SafeString | str:
@@ -170,13 +202,26 @@ class TagGroupAdmin(_ForgetsTags):
 
 
 @admin.register(Tag)
-class TagAdmin(_ForgetsTags):
-    list_display = ("name", "group", "id", "order")
+class TagAdmin(_LibraryAdmin):
+    form = TagForm
+    list_display = ("name", "group", "id", "origin", "order")
     search_fields = ("name", "id")
     list_filter = ("group",)
     list_select_related = ("group",)
     autocomplete_fields = ("group",)
     list_per_page = 50
+
+    def get_fields(self, request: HttpRequest, obj: Tag | None = None) -> list[str]:
+        return ["name", "group", "order", *(["id", "origin"] if obj else [])]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Tag | None = None) -> tuple[str, ...]:
+        return ("id", "group", "origin") if obj else ()
+
+    def delete_model(self, request: HttpRequest, obj: Tag) -> None:
+        library.delete(tags=[obj])
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Tag]) -> None:
+        library.delete(tags=queryset.select_related("group"))
 
 
 @admin.register(DirectoryEntry)

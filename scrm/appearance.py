@@ -57,6 +57,7 @@ NAVIGATION = [
             _entry("客户群", "forum", "wxwork.customergroup"),
             _entry("欢迎语", "waving_hand", "wxwork.welcomemessage"),
             _entry("欢迎语发送", "outgoing_mail", "wxwork.welcomedelivery"),
+            _entry("同步与对账", "sync", "wxwork.syncrun"),
             _entry("接口额度", "speed", "wxwork.apilimit"),
         ],
     },

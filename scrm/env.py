@@ -58,7 +58,7 @@ def time_of_day(environ: Mapping[str, str], name: str, default: str) -> time:
     """
     value = environ.get(name, "").strip() or default
     try:
-        return datetime.strptime(value, "%H:%M").time()  # noqa: DTZ007 - of any day
+        return datetime.strptime(value, "%H:%M").time()
     except ValueError:
         raise ConfigurationError(f"{name} must be a time of the day like 03:20, not {value!r}.") from None
 

@@ -1,3 +1,3 @@
 """The admin of the WeCom link, part by part."""
 
-from wxwork import admin_inbox, admin_limits  # noqa: F401 - they register themselves
+from wxwork import admin_inbox, admin_limits, admin_sync  # noqa: F401 - they register themselves

@@ -36,7 +36,7 @@ from wxwork.sync.estimates import (
 from wxwork.sync.groups import sync_groups
 from wxwork.sync.organisation import sync_departments, sync_staff
 from wxwork.sync.progress import STEPS
-from wxwork.sync.work import SyncPausedError, Work
+from wxwork.sync.work import SliceOverError, SyncPausedError, Work
 
 logger = structlog.get_logger(__name__)
 
@@ -102,9 +102,9 @@ def work_on(
             _work(work)
     except claims.ClaimLostError:
         logger.warning("sync_claim_lost", run=str(run.pk))
-    except SyncPausedError as error:
-        _pause(run.pk, token, str(error))
-    except RetryError as error:
+    except SliceOverError:
+        pass
+    except (SyncPausedError, RetryError) as error:
         _pause(run.pk, token, str(error))
     except WxworkError as error:
         _end(run.pk, token, FAILED, str(error))
