@@ -154,14 +154,16 @@ class Command(BaseCommand):
 def commands(port: int) -> dict[str, list[str]]:
     """Return the command of each process of the product, as compose runs them too."""
     celery = [sys.executable, "-m", "celery", "-A", "scrm"]
+    # Jobs give way: on a machine that is short of processors, lookups and WeCom's callbacks are answered first.
+    worker = ["nice", "-n", "5", *celery, "worker"]
     return {
         "web": [
             sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port),
             "--workers", "2", "--blocking-threads", "4", "scrm.wsgi:application",
         ],
-        "worker": [*celery, "worker", "--concurrency", "2", "--loglevel", "INFO"],
+        "worker": [*worker, "--concurrency", "2", "--loglevel", "INFO"],
         "wecom-worker": [
-            *celery, "worker", "--queues", "callbacks,welcome", "--concurrency", "2", "--hostname", "wecom@%h",
+            *worker, "--queues", "callbacks,welcome", "--concurrency", "2", "--hostname", "wecom@%h",
             "--loglevel", "INFO",
         ],
         "beat": [*celery, "beat", "--loglevel", "INFO"],

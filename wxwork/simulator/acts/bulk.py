@@ -45,7 +45,9 @@ class Crowd:
     def __init__(self, doing: Doing) -> None:
         relations = [relation for staff in doing.state.serving_staff() for relation in staff.relations.values()]
         self.friends = [relation for relation in relations if relation.status == FULL]
-        self.lost = [relation for relation in relations if relation.status == DELETED_BY_CUSTOMER]
+        # Nobody comes back within the second, which WeCom's times could not tell from never having left.
+        before = doing.now - 1
+        self.lost = [r for r in relations if r.status == DELETED_BY_CUSTOMER and (r.lost_at or 0) < before]
 
     def draw(self, relations: list[Relation], random: Random) -> Relation | None:
         """Take a relation out of a list, or return None from an empty one."""
