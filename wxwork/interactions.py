@@ -23,8 +23,10 @@ from typing import Any
 import structlog
 from django.utils import timezone
 
-from customers.directory import MAX_BATCH, DirectoryError
+from customers.directory import MAX_BATCH, DirectoryError, addresses
 from profiles.behaviours import record_behaviours
+from profiles.models import BehaviourKey
+from scrm import sharding
 
 logger = structlog.get_logger(__name__)
 
@@ -73,6 +75,17 @@ def record(
 ) -> bool:
     """Record one interaction. Returns whether it is new. Errors and cost as record_all."""
     return record_all([Interaction(kind, userid, external_userid, at, detail, since)]) == 1
+
+
+def is_recorded(kind: str, userid: str, external_userid: str, at: datetime) -> bool:
+    """Tell whether an interaction has been recorded. Database: one query on the control database, one on the home's."""
+    customer_id = addresses([external_userid]).get(external_userid)
+    if customer_id is None:
+        return False
+    keys = BehaviourKey.objects.using(sharding.alias(sharding.home_of(customer_id)))
+    return keys.filter(
+        customer_id=customer_id, source=SOURCE, event_id=event_id(kind, userid, external_userid, at)
+    ).exists()
 
 
 def record_all(interactions: Sequence[Interaction]) -> int:

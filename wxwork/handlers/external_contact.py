@@ -73,10 +73,17 @@ def left(message: Message) -> None:
 def leave(message: Message) -> None:
     """Write that a customer has deleted a member of staff."""
     userid = message.text("UserID")
-    refresh(
-        message.external_userid,
-        losses=lambda _contact, asked_at: [Loss(userid, CUSTOMER, message.created_at, asked_at)],
-    )
+
+    def losses(contact: Contact | None, asked_at: datetime) -> Sequence[Loss]:
+        # Whole seconds do not tell a relation that ended in the second in which it began from one that began anew in
+        # the second in which it ended. What this callback made of it the first time stays, however often it comes.
+        if _shown(contact, userid) == message.created_at and interactions.is_recorded(
+            LOST, userid, message.external_userid, message.created_at
+        ):
+            return []
+        return [Loss(userid, CUSTOMER, message.created_at, asked_at)]
+
+    refresh(message.external_userid, losses=losses)
 
 
 def _shown(contact: Contact | None, userid: str) -> datetime | None:

@@ -88,7 +88,8 @@ def test_an_edit_brings_remark_mobiles_tags_and_personal_tags(synced: SimulatorS
     follow = follow_of(who, userid)
     assert follow is not None
     assert (follow["remark"], follow["description"], follow["mobiles"], follow["tag_ids"], follow["personal_tags"]) == (
-        "周女士-金卡", "十月续费", ["13800138088"], ["ettag0101", "ettag0203"], [{"group": "个人标签", "name": "喜欢白茶"}],
+        "周女士-金卡", "十月续费", ["13800138088"], ["ettag0101", "ettag0203"],
+        [{"group": "个人标签", "name": "喜欢白茶"}],
     )  # fmt: skip
     assert is_dirty(who)
 
@@ -245,6 +246,10 @@ def test_leaving_and_coming_back_within_one_second(synced: SimulatorServer) -> N
     tell_of_customer("del_follow_user", userid, who, at=now)
     tell_of_customer("add_external_contact", userid, who, at=now)
     assert (follow_of(who, userid) or {})["lost_at"] is None
+    # Repeats, in whatever order.
+    for change in ("del_follow_user", "add_external_contact", "del_follow_user"):
+        tell_of_customer(change, userid, who, at=now)
+        assert (follow_of(who, userid) or {})["lost_at"] is None
 
 
 def test_coming_and_leaving_within_one_second(synced: SimulatorServer) -> None:
@@ -254,8 +259,9 @@ def test_coming_and_leaving_within_one_second(synced: SimulatorServer) -> None:
     synced.act("customer_deletes_staff", external_userid=who, userid="ChenSiYu")
     tell_of_customer("add_external_contact", "ChenSiYu", who, at=now)
     tell_of_customer("del_follow_user", "ChenSiYu", who, at=now)
-    tell_of_customer("add_external_contact", "ChenSiYu", who, at=now)  # a repeat that came late
-    assert (follow_of(who, "ChenSiYu") or {})["lost_by"] == "customer"
+    for change in ("add_external_contact", "del_follow_user"):  # repeats that came late
+        tell_of_customer(change, "ChenSiYu", who, at=now)
+        assert (follow_of(who, "ChenSiYu") or {})["lost_by"] == "customer"
 
 
 def test_a_deletion_that_the_api_does_not_show_yet_is_asked_for_again(synced: SimulatorServer) -> None:
