@@ -15,6 +15,7 @@ PARTS = {
     "lookups": "Lookups",
     "ingest": "Behaviours in",
     "callbacks": "Callbacks",
+    "sync": "Sync with WeCom",
 }
 HEADER = """# Benchmarks
 
