@@ -75,6 +75,7 @@ FROM (
 ) AS a
 WHERE id = a.n
 """
+FORGET_WELCOME = "DELETE FROM welcome_deliveries WHERE callback_id = %(id)s"
 NEXT = OLDEST.format("due_at")
 LET_GO = "UPDATE callback_keys SET token = NULL, due_at = %(due_at)s WHERE key = %(key)s"
 END_KEY = "DELETE FROM callback_keys WHERE key = %(key)s"
@@ -137,6 +138,8 @@ def finish(claim: Claim, outcome: Outcome, *, forget: bool = False, xml: str | N
                 "free": outcome.is_free, "error": outcome.error[:ERROR_LENGTH], "forget": forget, "xml": xml,
             },
         )  # fmt: skip
+        if forget:
+            cursor.execute(FORGET_WELCOME, {"id": claim.id})
         _pass_on(cursor, claim.key)
         return True
 

@@ -3,7 +3,7 @@
 An erasure deletes a person's callbacks (and what was owed to them), and takes their id out of callbacks about others,
 which name the members that joined or left a group. A callback that comes later is handled like any other, and its
 handler respects the tombstone; when it is finished, whoever it names and is erased is taken out of its row: the row
-stays, with the digest that recognises a repeat, and says nothing of anybody.
+stays, with the digest that recognises a repeat, and says nothing of anybody; its welcome goes.
 """
 
 from collections.abc import Iterable
@@ -12,13 +12,14 @@ from xml.sax.saxutils import escape
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from customers import erasure
 from customers.identity import digest, is_external_userid
 from customers.models import DirectoryEntry, Erasure, Tombstone
 from wxwork.messages import MessageError, parse_message
-from wxwork.models import Callback, GroupMember, WelcomeDelivery
+from wxwork.models import Callback, CallbackKey, GroupMember, WelcomeDelivery
 
 FORGOTTEN = "<xml></xml>"
 BATCH = 2_000
@@ -76,10 +77,15 @@ def forget_callbacks(external_userid: str, _customer_ids: list[int]) -> int:
     job = Erasure.objects.filter(digest=digest(external_userid), state=Erasure.State.RUNNING).first()
     until = job.requested_at if job else timezone.now()
     theirs = Callback.objects.filter(external_userid=external_userid)
-    before, _ = theirs.filter(received_at__lte=until).delete()
-    over = theirs.exclude(state=Callback.State.PENDING)
-    WelcomeDelivery.objects.filter(callback__in=over).delete()
-    after = over.update(external_userid="", key="", xml=FORGOTTEN)
+    with transaction.atomic():
+        keys = [one.key for one in CallbackKey.objects.select_for_update().filter(key__in=theirs.values("key"))]
+        before, _ = theirs.filter(received_at__lte=until).delete()
+        over = theirs.exclude(state=Callback.State.PENDING)
+        WelcomeDelivery.objects.filter(callback__in=over).delete()
+        after = over.update(external_userid="", key="", xml=FORGOTTEN)
+        # Whoever has a key ends it; one that waits for a retry would go on naming them till then.
+        waiting = Callback.objects.filter(key=OuterRef("key"), state=Callback.State.PENDING)
+        CallbackKey.objects.filter(~Exists(waiting), key__in=keys, token=None).delete()
     with connection.cursor() as cursor:
         # One of theirs that still waits keeps the id, which it needs: finishing it forgets it.
         cursor.execute(

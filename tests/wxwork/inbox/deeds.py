@@ -29,6 +29,7 @@ ERRORS: dict[str, Callable[[], Exception]] = {
     "LaterError": lambda: errors.LaterError("later", path="/x"),
     "LimitedError": lambda: errors.LimitedError("full", path="/x", retry_after_seconds=90),
     "ConfigError": lambda: errors.ConfigError("wrong secret", path="/x"),
+    "not_visible": lambda: errors.ConfigError("not visible", path="/x", code=60011),
     "DataError": lambda: errors.DataError("not there", path="/x"),
     "UnknownCodeError": lambda: errors.UnknownCodeError("what", path="/x"),
     "HomeUnavailableError": lambda: HomeUnavailableError(101),

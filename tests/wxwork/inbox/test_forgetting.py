@@ -12,12 +12,13 @@ from customers import erasure
 from customers.directory import upsert
 from customers.models import Erasure, Tombstone
 from customers.records import CustomerData, FollowData
+from scrm.held import forget_all
 from tests.wxwork.inbox.deeds import BASE, deed, done
 from wxwork.inbox import claims, working
 from wxwork.inbox.forgetting import FORGOTTEN, delete_old, erased_among
-from wxwork.inbox.outcomes import DONE
+from wxwork.inbox.outcomes import DONE, Outcome
 from wxwork.inbox.storing import store
-from wxwork.models import Callback, CallbackKey, CustomerGroup, GroupMember, WelcomeDelivery
+from wxwork.models import Callback, CallbackKey, CustomerGroup, GroupMember, WelcomeDelivery, WelcomeMessage
 
 WHO = "wm-erased-0001"
 
@@ -158,3 +159,24 @@ def test_what_is_made_due_again_at_that_moment_is_not_deleted_as_old() -> None:
     may_end.set()
     replaying.join()
     assert Callback.objects.get().state == "pending"
+
+
+def test_a_welcome_that_is_owed_to_somebody_erased_goes_with_their_late_callback(person: int) -> None:
+    WelcomeMessage.objects.create(name="所有人", text="您好")
+    forget_all()
+    erase()
+    late = deed(WHO, 1, change_type="never_heard_of").replace(b"test_deed", b"change_external_contact")
+    stored = store(late.replace(b"<N>", b"<UserID>u</UserID><WelcomeCode>secret</WelcomeCode><N>"))
+    assert stored.owes_welcome
+    working.work()
+    assert Callback.objects.get().xml == FORGOTTEN
+    assert WelcomeDelivery.objects.count() == 0
+
+
+def test_no_key_that_waits_goes_on_naming_them(person: int) -> None:
+    store(deed(WHO, 1))
+    claim = claims.take()
+    assert claim is not None
+    claims.finish(claim, Outcome("pending", 1800, False, "busy"))
+    erase()
+    assert CallbackKey.objects.count() == 0

@@ -128,6 +128,16 @@ def test_a_home_that_is_down_for_long_is_asked_less_often_and_never_given_up() -
         CallbackKey.objects.update(due_at=past)
 
 
+def test_what_is_not_ours_to_see_frees_its_key_after_days() -> None:
+    for who, raised in [("wm1", "not_visible"), ("wm2", "ConfigError")]:
+        store(deed(who, 1, do=f"raise:{raised}"))
+        store(deed(who, 2, at=1))
+    Callback.objects.update(received_at=timezone.now() - timedelta(days=4))
+    working.work()
+    assert Callback.objects.get(state="dead").error == "ConfigError: not visible"
+    assert (done("wm1"), done("wm2")) == ([2], [])
+
+
 def test_a_callback_that_kills_its_workers_is_given_up() -> None:
     store(deed("wm1", 1))
     Callback.objects.update(attempts=MAX_ATTEMPTS)
