@@ -12,7 +12,7 @@ next try finds the same difference. Their ids are made of WeCom's times, so that
 A person who was erased is not stored, though they still sit in the group, until they are a customer again.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -97,20 +97,22 @@ def store(chat_id: str, group: dict[str, Any], *, asked_at: datetime, at: dateti
             return  # somebody has read it since
         _fill(row, group, asked_at)
         row.save()
-        GroupMember.objects.filter(group=row).exclude(member_id__in=list(members)).delete()
-        GroupMember.objects.bulk_create(
-            [
-                GroupMember(
-                    group=row, member_id=one.member_id, type=one.type, joined_at=one.joined_at,
-                    join_scene=one.join_scene,
-                )
-                for one in members.values()
-            ],
-            update_conflicts=True, unique_fields=["group", "member_id"],
-            update_fields=["type", "joined_at", "join_scene"],
-        )  # fmt: skip
+        _store_members(row, members)
     if joined or left:
         logger.info("group_changed", joined=len(joined), left=len(left))
+
+
+def _store_members(row: CustomerGroup, members: dict[str, Member]) -> None:
+    """Make the members of a group, whose row is locked, these. Who is there already is not written."""
+    wanted = _without_erased(members)  # again: an erasure may have taken them out of all groups while we recorded
+    of_group = GroupMember.objects.filter(group=row)
+    of_group.exclude(member_id__in=list(wanted)).delete()
+    there = {Member(*values) for values in of_group.values_list("member_id", "type", "joined_at", "join_scene")}
+    GroupMember.objects.bulk_create(
+        [GroupMember(group=row, **asdict(one)) for one in wanted.values() if one not in there],
+        update_conflicts=True, unique_fields=["group", "member_id"],
+        update_fields=["type", "joined_at", "join_scene"],
+    )  # fmt: skip
 
 
 def _fill(row: CustomerGroup, group: dict[str, Any], asked_at: datetime) -> None:
@@ -135,8 +137,12 @@ def _members(group: dict[str, Any]) -> dict[str, Member]:
                 _time(one.get("join_time")),
                 int(one.get("join_scene") or 0),
             )
-    erased = erased_among(member_id for member_id, one in found.items() if one.type == CUSTOMER)
-    return {member_id: one for member_id, one in found.items() if member_id not in erased}
+    return _without_erased(found)
+
+
+def _without_erased(members: dict[str, Member]) -> dict[str, Member]:
+    erased = erased_among(member_id for member_id, one in members.items() if one.type == CUSTOMER)
+    return {member_id: one for member_id, one in members.items() if member_id not in erased}
 
 
 def _record(chat_id: str, joined: list[Member], left: list[GroupMember], *, at: datetime) -> None:

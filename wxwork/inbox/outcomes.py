@@ -5,7 +5,7 @@
     HomeError; DirectoryError department_unavailable,              waits, no attempt is used up; asked again after a
       erasure_in_progress                                            quarter of its age, 2 to 30 s
     ConfigError (wrong secret, IP, breaker open)                   the same, 2 to 300 s, and loudly: it is not its fault
-      that is about one object (PER_OBJECT)                        after DAYS_PER_OBJECT a dead letter: its key must go on
+      that is about one object (PER_OBJECT)                        after DAYS_PER_OBJECT a dead letter: its key goes on
     LimitedError                                                   waits as long as it says; no attempt is used up
     RetryError, LaterError; DirectoryError busy;                   tried again after 2, 4, 8 … 1800 s, LaterError not
       OperationalError, InterfaceError; OSError                      before 30 s; dead after MAX_ATTEMPTS
@@ -33,8 +33,8 @@ LATER_SECONDS = 30.0
 SHORTEST_WAIT_SECONDS = 2.0
 HOME_WAIT_SECONDS = 30.0
 CONFIG_WAIT_SECONDS = 300.0
-# Not in our visible range; their staff may not have customers. May be meant so for ever.
-PER_OBJECT = {60011, 84074}
+# Out of our visible range; staff who may not have customers. It may be meant so for ever.
+PER_OBJECT = {50002, 60011, 60021, 84074}
 DAYS_PER_OBJECT = 3
 SPREAD = 0.25
 

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from customers import erasure
@@ -195,3 +196,30 @@ def test_an_erased_member_is_not_stored_again(simulator: SimulatorServer, chat: 
     make("wm-one")  # by hand, which overrides a tombstone
     tell(simulator, "group_notice", chat_id=chat, notice="x")
     assert members(chat) == {"wm-one", "wm-stranger"}
+
+
+def test_who_is_erased_while_their_group_is_read_is_not_stored(
+    simulator: SimulatorServer, chat: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = groups._record
+
+    def erase_meanwhile(*given: Any, **more: Any) -> None:
+        record(*given, **more)
+        erasure.run_erasure(erasure.request_erasure("wm-one", actor="admin").id)
+
+    monkeypatch.setattr(groups, "_record", erase_meanwhile)
+    tell(simulator, "group_rename", chat_id=chat, name="新名字")
+    assert members(chat) == {"wm-stranger"}
+
+
+def test_only_members_who_changed_are_written(simulator: SimulatorServer, chat: str) -> None:
+    def versions() -> set[str]:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT xmin::text FROM customer_group_members WHERE group_id = %s", [chat])
+            return {xmin for (xmin,) in cursor.fetchall()}
+
+    before = versions()
+    tell(simulator, "group_rename", chat_id=chat, name="新名字")
+    assert versions() == before
+    tell(simulator, "group_join", chat_id=chat, members=["wm-two"])
+    assert len(versions()) == len(before) + 1
