@@ -1,4 +1,4 @@
-"""A full sync of many customers, killed three times, against one that was left alone: the same customers, how many calls.
+"""A full sync of many customers, killed three times, against one that was left alone: the same customers and calls.
 
     simulator (its own process) ◄──calls── manage.py sync_wxwork --full ──► databases of this benchmark
 
@@ -97,7 +97,7 @@ def _sync(sim: httpx.Client, environ: dict[str, str], customers: int, *, kills: 
         peak = max(peak, _memory(process.pid))
         time.sleep(0.2)
     if process.returncode:
-        raise RuntimeError(f"The sync ended with {process.returncode}.")
+        raise RuntimeError(f"The sync ended with {process.returncode}: {_why()}")
     calls = _calls(sim)
     return {
         "digest": _digest(),
@@ -118,6 +118,12 @@ def _let_time_pass() -> None:
     """Take the half minute off after which a dead worker's sync may be taken up: it measures nothing."""
     with connections["default"].cursor() as cursor:
         cursor.execute("UPDATE sync_runs SET heartbeat_at = now() - interval '1 hour' WHERE state = 'running'")
+
+
+def _why() -> str:
+    with connections["default"].cursor() as cursor:
+        cursor.execute("SELECT state, error, steps_done FROM sync_runs")
+        return str(cursor.fetchall())
 
 
 def _calls(sim: httpx.Client) -> dict[str, int]:
