@@ -160,7 +160,14 @@ def _open(query: dict[str, str], encrypted: str) -> bytes:
 
 @cache
 def _pairs(tokens: tuple[str, ...], keys: tuple[str, ...]) -> tuple[Pair, ...]:
-    return tuple(Pair.of(token, key) for token, key in zip(tokens, keys, strict=True))
+    """Return the pairs of the settings. One that is none must not keep the others' callbacks out."""
+    found = []
+    for place, (token, key) in enumerate(zip(tokens, keys, strict=False), 1):
+        try:
+            found.append(Pair.of(token, key))
+        except ValueError as error:  # wxwork.E002 of `manage.py check`
+            logger.error("callback_pair_ignored", place=place, reason=str(error))
+    return tuple(found)
 
 
 def _counted(outcome: str, response: HttpResponse) -> HttpResponse:

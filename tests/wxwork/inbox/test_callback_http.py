@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
+import structlog
 import time_machine
 from django.test import Client
 
@@ -147,6 +148,18 @@ def test_the_broken_vectors_are_refused_here_too(vector: dict[str, str], setting
     response = Client().post(f"{URL}?{urlencode(values)}", body_of(vector["encrypt"]), content_type="text/xml")
     assert answer(response) == REFUSED
     assert answer(Client().get(URL, values | {"echostr": vector["encrypt"]})) == REFUSED
+
+
+@pytest.mark.parametrize(("tokens", "keys"), [(["new"], ["typo"]), (["new"], []), ([], [AES_KEY])])
+def test_a_pair_that_is_none_keeps_the_other_in_use(settings: Any, tokens: list[str], keys: list[str]) -> None:
+    settings.WXWORK_CALLBACK_TOKEN = [TOKEN, *tokens]
+    settings.WXWORK_CALLBACK_AES_KEY = [AES_KEY, *keys]
+    with structlog.testing.capture_logs() as logged:
+        assert push(deed("wm1", 1)).status_code == 200
+    assert [(one["event"], one["place"]) for one in logged if "place" in one] == (
+        [("callback_pair_ignored", 2)] if keys and tokens else []
+    )
+    assert "typo" not in str(logged)
 
 
 def test_without_pairs_nobody_is_trusted(settings: Any) -> None:
