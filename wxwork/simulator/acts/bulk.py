@@ -40,13 +40,14 @@ def bulk(doing: Doing, *, n: int, seed: int = 0, kinds: list[str] | None = None)
 
 
 class Crowd:
-    """The relations that one may draw from; kept in step by the draws themselves."""
+    """The relations that one may draw from: those that something can happen to now."""
 
     def __init__(self, doing: Doing) -> None:
         relations = [relation for staff in doing.state.serving_staff() for relation in staff.relations.values()]
         self.friends = [relation for relation in relations if relation.status == FULL]
-        # Nobody comes back within the second, which WeCom's times could not tell from never having left.
+        # WeCom's times are whole seconds: nobody comes and goes within one, which no reader could put in order.
         before = doing.now - 1
+        self.friends = [r for r in relations if r.status == FULL and r.createtime < before]
         self.lost = [r for r in relations if r.status == DELETED_BY_CUSTOMER and (r.lost_at or 0) < before]
 
     def draw(self, relations: list[Relation], random: Random) -> Relation | None:
@@ -61,7 +62,7 @@ class Crowd:
 def _change(doing: Doing, kind: str, crowd: Crowd, random: Random) -> list[str]:
     drawn = crowd.draw(crowd.lost if kind == "readd" else crowd.friends, random) if kind != "add" else None
     if drawn is None:  # an add, or nobody is left to do it to
-        return _add(doing, crowd, random)
+        return _add(doing, random)
     whom: dict[str, Any] = {"external_userid": drawn.external_userid, "userid": drawn.userid}
     if kind == "edit":
         edit_customer(doing, **whom, remark=f"{random.choice(REMARKS)}{random.randint(1, 999)}")
@@ -73,18 +74,15 @@ def _change(doing: Doing, kind: str, crowd: Crowd, random: Random) -> list[str]:
         crowd.friends.append(drawn)
     elif kind == "lost":
         customer_deletes_staff(doing, **whom)
-        crowd.lost.append(drawn)
     elif kind == "delete":
         delete_customer(doing, **whom)
     else:
         readd_customer(doing, **whom, welcome=False)
-        crowd.friends.append(doing.staff(drawn.userid).relations[drawn.external_userid])
     return [kind, drawn.external_userid, drawn.userid]
 
 
-def _add(doing: Doing, crowd: Crowd, random: Random) -> list[str]:
+def _add(doing: Doing, random: Random) -> list[str]:
     staff = random.choice(doing.state.serving_staff())
     state = random.choice(["store-qr", "mini-2026q3", "live-0918", ""])
     made = add_customer(doing, staff=staff.userid, state=state, gender=random.choice([0, 1, 2]))
-    crowd.friends.append(staff.relations[made["external_userid"]])
     return ["add", str(made["external_userid"]), staff.userid]
