@@ -25,6 +25,8 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000 + clock[2] / 1000
 local function number(text) return tonumber(text) or 0 end
 local function written(value) return string.format('%.3f', value) end
+-- A time that is yet to come was written by the clock of another server.
+local function past(text) return number(text) <= now and number(text) or 0 end
 """
 
 _COUNT = f"""
@@ -43,7 +45,13 @@ local function in_hour(state) return used(state, 'H', {HOUR_SLICE_MS}, {3_600_00
 _CAP = """
 local function cap_now(at_once, cap, cut_at, grow_ms)
     if not cap then return at_once end
-    return math.min(at_once, number(cap) + math.floor(math.max(0, now - number(cut_at)) / grow_ms))
+    return math.min(at_once, number(cap) + math.floor((now - past(cut_at)) / grow_ms))
+end
+"""
+
+_OPEN = """
+local function ms_open(open_until, opened_at)
+    return past(opened_at) > 0 and math.max(0, number(open_until) - now) or 0
 end
 """
 
@@ -53,9 +61,10 @@ end
 ACQUIRE = Script(
     _HEAD
     + _CAP
+    + _OPEN
     + f"""
-local found = redis.call('HMGET', KEYS[1], 'open_until', 'strikes', 'cap', 'cut_at', 'm', 'h')
-local open_ms = number(found[1]) - now
+local found = redis.call('HMGET', KEYS[1], 'open_until', 'strikes', 'cap', 'cut_at', 'm', 'h', 'opened_at')
+local open_ms = ms_open(found[1], found[7])
 if open_ms > 0 then return {{{OPEN}, math.ceil(open_ms), written(now)}} end
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', written(now))
 local cap = cap_now(tonumber(ARGV[4]), found[3], found[4], tonumber(ARGV[10]))
@@ -100,13 +109,14 @@ return {{{GO}, 0, written(now)}}
 RELEASE = Script(
     _HEAD
     + _CAP
+    + _OPEN
     + _COUNT
     + """
 redis.call('ZREM', KEYS[2], ARGV[1])
 if redis.call('GET', KEYS[3]) == ARGV[1] then redis.call('DEL', KEYS[3]) end
 local acquired = tonumber(ARGV[3])
 local found = redis.call('HMGET', KEYS[1], 'open_until', 'opened_at', 'strikes', 'why', 'cap', 'cut_at')
-local opened_at, strikes = number(found[2]), number(found[3])
+local opened_at, strikes = past(found[2]), number(found[3])
 if ARGV[2] == 'ok' then
     if strikes > 0 and acquired > opened_at then redis.call('HDEL', KEYS[1], 'strikes', 'why', 'open_until') end
 elseif ARGV[2] == 'limited' then
@@ -124,8 +134,8 @@ elseif ARGV[2] == 'limited' then
         redis.call('PEXPIRE', KEYS[1], math.max(7200000, math.ceil(block) + 3600000))
         return {math.ceil(block), why}
     end
-    return {math.max(0, number(found[1]) - now), found[4] or 'minute'}
-elseif ARGV[2] == 'crowded' and acquired > number(found[6]) then
+    return {ms_open(found[1], found[2]), found[4] or 'minute'}
+elseif ARGV[2] == 'crowded' and acquired > past(found[6]) then
     local cap = cap_now(tonumber(ARGV[7]), found[5], found[6], tonumber(ARGV[8]))
     redis.call('HSET', KEYS[1], 'cap', math.max(1, math.floor(cap / 2)), 'cut_at', written(now))
 end
@@ -138,14 +148,15 @@ return {0, ''}
 READ = Script(
     _HEAD
     + _CAP
+    + _OPEN
     + _COUNT
     + """
 local state = redis.call('HGETALL', KEYS[1])
-local found = redis.call('HMGET', KEYS[1], 'open_until', 'why', 'cap', 'cut_at', 'm', 'h', 'strikes')
+local found = redis.call('HMGET', KEYS[1], 'open_until', 'why', 'cap', 'cut_at', 'm', 'h', 'opened_at')
 local cap = cap_now(tonumber(ARGV[1]), found[3], found[4], tonumber(ARGV[2]))
 return {
     in_minute(state), in_hour(state), redis.call('ZCOUNT', KEYS[2], written(now), '+inf'), cap,
-    math.max(0, number(found[1]) - now), found[2] or '',
+    ms_open(found[1], found[7]), found[2] or '',
     math.ceil(math.max(0, number(found[5]) - now)), math.ceil(math.max(0, number(found[6]) - now)),
 }
 """
