@@ -1,6 +1,7 @@
 """What operators see of calls to WeCom. A path stands for an API: `/cgi-bin/user/get`.
 
-code: WeCom's errcode, or what came instead of an answer: unreachable, timeout, broken, http_502, unreadable.
+code: WeCom's errcode (`unknown`: not in wxwork.codes), or what came instead of an answer: unreachable, timeout, broken,
+http_502, unreadable.
 """
 
 from prometheus_client import Counter, Gauge, Histogram

@@ -21,6 +21,7 @@ from wxwork.client.statistics import StatisticCalls
 from wxwork.client.tags import TagCalls
 from wxwork.client.transfers import TransferCalls
 from wxwork.client.welcomes import WelcomeCalls
+from wxwork.transport import READ_SECONDS
 
 __all__ = ["Client", "wecom"]
 
@@ -42,9 +43,10 @@ class Client(
     """All of WeCom's API that the product uses."""
 
 
-def wecom(patience_seconds: float = 5.0) -> Client:
+def wecom(patience_seconds: float = 5.0, *, answer_seconds: float = READ_SECONDS) -> Client:
     """Return a client of the settings' corp. Costs nothing: connections belong to the process.
 
-    patience_seconds: how long one call may wait for room in the budget before it raises LimitedError.
+    patience_seconds: how long one call may wait for room in the budget before it raises LimitedError, and begin another
+    try. answer_seconds: how long WeCom may take to answer one try.
     """
-    return Client(patience_seconds=patience_seconds)
+    return Client(patience_seconds=patience_seconds, answer_seconds=answer_seconds)

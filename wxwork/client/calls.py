@@ -2,7 +2,7 @@
 
 what came (wxwork.errors)          done about it
 40014, 42001 (40001 once a call)   forget this token, fetch another, call once more; the second one is a ConfigError
-RetryError                         again after 0.5 and 1 s and some jitter, three times in all
+RetryError                         again after 0.5 and 1 s and some jitter, three times in all, while patience lasts
 OutcomeUnknownError                nothing: a write that may have happened and must not happen twice
 45009                              wait for the circuit if patience allows, else LimitedError
 45033                              fewer at once from now on; then as RetryError
@@ -41,18 +41,21 @@ JITTER_SECONDS = 0.25
 MAX_PAGES = 10_000
 
 
-def _is_worth_another_try(error: BaseException) -> bool:
-    return isinstance(error, RetryError) and not isinstance(error, OutcomeUnknownError)
+def _is_worth_another_try(error: BaseException, deadline: float) -> bool:
+    is_worth = isinstance(error, RetryError) and not isinstance(error, OutcomeUnknownError)
+    return is_worth and time.monotonic() < deadline
 
 
 class Calls:
     """What the families of endpoints are made of. Thread-safe, and without state but its patience.
 
-    patience_seconds: how long a call may wait for room in the budget and for circuits, its tries together.
+    patience_seconds: how long a call may wait for room in the budget and for circuits, and begin another try.
+    answer_seconds: how long WeCom may take to answer one, files apart.
     """
 
-    def __init__(self, *, patience_seconds: float = 5.0) -> None:
+    def __init__(self, *, patience_seconds: float = 5.0, answer_seconds: float = transport.READ_SECONDS) -> None:
         self.patience_seconds = patience_seconds
+        self.answer_seconds = answer_seconds
 
     def _get(
         self, path: str, *, app: str = CUSTOMERS, hidden: tuple[str, ...] = (), **params: str | int | None
@@ -61,7 +64,10 @@ class Calls:
         given = {name: value for name, value in params.items() if value is not None}
         shown = {name: value for name, value in given.items() if value not in hidden}
         secrets = {name: str(value) for name, value in given.items() if value in hidden}
-        return self._call(Request("GET", path, params=shown, secrets=secrets, hidden=hidden), app)
+        request = Request(
+            "GET", path, params=shown, secrets=secrets, hidden=hidden, timeout_seconds=self.answer_seconds
+        )
+        return self._call(request, app)
 
     def _post(
         self,
@@ -76,7 +82,9 @@ class Calls:
         """Call an API with a body; its fields that are None are left out."""
         given = {name: value for name, value in body.items() if value is not None}
         encoded = transport.encode(given, path)
-        request = Request("POST", path, body=encoded, is_repeatable=is_repeatable, hidden=hidden)
+        request = Request(
+            "POST", path, body=encoded, is_repeatable=is_repeatable, hidden=hidden, timeout_seconds=self.answer_seconds
+        )
         return self._call(request, app, relation)
 
     def _upload(self, path: str, upload: Upload, **params: str | int) -> dict[str, Any]:
@@ -92,7 +100,7 @@ class Calls:
         credential = tokens.credential(app)
         deadline = time.monotonic() + self.patience_seconds
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(_is_worth_another_try),
+            retry=tenacity.retry_if_exception(lambda error: _is_worth_another_try(error, deadline)),
             stop=tenacity.stop_after_attempt(TRIES),
             wait=tenacity.wait_chain(*map(tenacity.wait_fixed, PAUSES_SECONDS))
             + tenacity.wait_random(0, JITTER_SECONDS),

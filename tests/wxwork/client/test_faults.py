@@ -14,8 +14,8 @@ import pytest
 import structlog.testing
 
 from tests.wxwork.client.recorder import TOKEN
-from wxwork import transport
-from wxwork.client import calls, wecom
+from wxwork import counters, transport
+from wxwork.client import wecom
 from wxwork.codes import CODES
 from wxwork.errors import (
     ERRORS,
@@ -40,11 +40,7 @@ ADD_WAY = "/cgi-bin/externalcontact/add_contact_way"
 MASS = "/cgi-bin/externalcontact/add_msg_template"
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch):
-    """The pauses between tries, a tenth of what they are."""
-    monkeypatch.setattr(calls, "PAUSES_SECONDS", (0.05, 0.1, 0.2))
-    monkeypatch.setattr(calls, "JITTER_SECONDS", 0.01)
+pytestmark = pytest.mark.usefixtures("short_pauses")
 
 
 # ---------------------------------------------------------------------------------------------------------------- codes
@@ -131,7 +127,7 @@ NONSENSE = {
     "code that is no number": b'{"errcode": "x"}',
     "code that is true": b'{"errcode": true}',
     "code that is a list": b'{"errcode": [0]}',
-    "not UTF-8": b'{"errcode": 0, "errmsg": "\xff"}',
+    "a number that JSON does not know": b'{"errcode": 0, "follow_user": [NaN]}',
     "without the list": b'{"errcode": 0, "errmsg": "ok"}',
     "an object for the list": b'{"errcode": 0, "follow_user": {}}',
     "HTTP 500": (500, {}, b""),
@@ -154,6 +150,27 @@ def test_a_read_is_repeated_until_there_is_an_answer(recorder, name):
     else:
         assert wecom().list_follow_staff() == ["zhang"]
     assert len(recorder.calls(FOLLOW)) == 2 - is_answer
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        (b"\x14\xe7\x90\xa6", "\x14琦"),  # WeChat's nicknames have such things in them
+        (b"a\xe4\xbd", "a\ufffd"),
+        (b"a\\ud83d", "a?"),
+        (b"\xed\xa0\xbd", "\ufffd\ufffd\ufffd"),
+    ],
+)
+def test_a_name_with_broken_characters_does_not_cost_the_whole_answer(recorder, name, read):
+    recorder.answers[FOLLOW] = b'{"errcode": 0, "follow_user": ["zhang", "' + name + b'"]}'
+    assert wecom().list_follow_staff() == ["zhang", read]
+
+
+def test_who_has_no_patience_left_does_not_begin_another_try(recorder):
+    recorder.answers[FOLLOW] = (502, {}, b"")
+    with pytest.raises(RetryError):
+        wecom(patience_seconds=0.01).list_follow_staff()
+    assert len(recorder.calls(FOLLOW)) == 1
 
 
 UNSURE = [name for name in NONSENSE if "list" not in name and name != "HTTP 404 without a body"]
@@ -403,6 +420,23 @@ def test_a_request_shows_no_secret():
     )
     assert "hidden" not in repr(request)
     assert "shown" in repr(request)
+
+
+def test_numbers_without_end_are_one_label(recorder):
+    for code in (987_654_321, 987_654_322):
+        recorder.answers[FOLLOW] = {"errcode": code, "errmsg": ""}
+        with pytest.raises(UnknownCodeError):
+            wecom().list_follow_staff()
+    labels = {sample.labels["code"] for sample in next(iter(counters.CALLS.collect())).samples}
+    assert "unknown" in labels
+    assert not [label for label in labels if label.startswith("98765")]
+
+
+def test_the_authorities_are_read_once_for_all_clients():
+    transport._authorities.cache_clear()
+    for number in range(3):
+        transport._make_client(f"https://host-{number}.invalid")
+    assert transport._authorities.cache_info().misses == 1
 
 
 def test_what_httpx_knows_of_a_request_has_no_token(recorder):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
@@ -9,9 +10,11 @@ import pytest
 
 from scrm.held import forget_all
 from tests.api.clients import Api, fields, problem
-from wxwork import jssdk, tickets
+from wxwork import grants, jssdk, tickets, transport
 from wxwork.errors import RetryError
 from wxwork.jssdk import PageError, origin_of, page_of, sign
+
+pytestmark = pytest.mark.usefixtures("short_pauses")
 
 TICKET = "sM4AOVdWfPE4DxkXGEs8VMCPGGVi4C3VM0P37wVUCFvkVAy_90u5h9nbSlYy3-Sl-HhTdfl2fzFy1AOcHKP7qg"
 CORP_TICKET, AGENT_TICKET = "/cgi-bin/get_jsapi_ticket", "/cgi-bin/ticket/get"
@@ -95,6 +98,23 @@ def test_a_ticket_that_cannot_be_had_is_asked_for_again_soon(simulator):
     assert simulator.corp.calls[CORP_TICKET] == 3
     tickets.grant_of(tickets.CORP).allow()
     assert tickets.get(tickets.CORP)
+
+
+def test_a_ticket_that_wecom_lets_hang_holds_no_page_and_no_lock(simulator, monkeypatch, redis_client):
+    monkeypatch.setattr(tickets, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(tickets, "PATIENCE_SECONDS", 0.2)
+    simulator.faults(CORP_TICKET, latency_seconds=1.5, times=None)
+    began = time.monotonic()
+    with pytest.raises(RetryError):
+        tickets.get(tickets.CORP)
+    assert time.monotonic() - began < 1.4
+    assert simulator.corp.calls[CORP_TICKET] == 1
+    assert not [key for key in redis_client.keys("*") if key.endswith(b":lock")]
+
+
+def test_a_page_does_not_wait_longer_than_a_ticket_is_locked():
+    longest = transport.Request("GET", CORP_TICKET, timeout_seconds=tickets.ANSWER_SECONDS).longest_seconds
+    assert tickets.PATIENCE_SECONDS + longest < grants.LOCK_SECONDS
 
 
 # ------------------------------------------------------------------------------------------------------------- endpoint

@@ -174,6 +174,7 @@ def test_doctor_tells_of_an_application_that_is_not_listed(simulator):
     assert "可调用接口的应用" in one.remedy
 
 
+@pytest.mark.usefixtures("short_pauses")
 def test_doctor_tells_of_a_host_that_cannot_be_reached(simulator, settings):
     settings.WXWORK_BASE_URL = "http://127.0.0.1:1"
     began = time.monotonic()
