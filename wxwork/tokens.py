@@ -91,7 +91,7 @@ def show_in_metrics() -> None:
         try:
             refusal = grant_of(credential(name)).find_refusal()
         except ConfigError:
-            return
+            continue
         counters.BREAKER.labels(name).set(refusal is not None and refusal.kind == "config")
 
 

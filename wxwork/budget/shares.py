@@ -35,6 +35,7 @@ WHY = {"": "", "minute": "the minute's limit", "hour": "the hour's limit", "day"
 
 _alone = Alone()
 _complained = False
+_shown: set[str] = set()  # in this process's /metrics
 
 
 @dataclass(frozen=True)
@@ -270,8 +271,13 @@ def expected_seconds(calls: int, api: str) -> float:
 
 
 def show_in_metrics() -> None:
-    """Bring the gauges of /metrics up to date."""
-    for api, found in usage().items():
+    """Bring the gauges of /metrics up to date. What Redis knows no more of is as if it had not been called."""
+    now = limits()
+    unused = ApiUsage("", 0, now.per_minute, 0, now.per_hour, 0, now.at_once, 0.0, "", 0.0)
+    all_found = usage()
+    _shown.update(all_found)
+    for api in _shown:
+        found = all_found.get(api, unused)
         for window, used, left in (
             ("minute", found.minute_used, found.minute_left),
             ("hour", found.hour_used, found.hour_left),

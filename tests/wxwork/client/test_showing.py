@@ -98,8 +98,7 @@ def test_metrics_count_calls_and_tell_the_budget(clean_databases, simulator):
     simulator.faults(FOLLOW, errcode=45009)
     with pytest.raises(LimitedError):
         wecom().list_follow_staff()
-    lines = Client().get("/metrics").content.decode().splitlines()
-    found = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if line.startswith("scrm_wecom")}
+    found = figures()
     assert found[f'scrm_wecom_calls_total{{api="{FOLLOW}",code="0"}}'] >= 1
     assert found[f'scrm_wecom_calls_total{{api="{FOLLOW}",code="45009"}}'] >= 1
     assert found['scrm_wecom_calls_total{api="/cgi-bin/gettoken",code="0"}'] >= 1
@@ -109,6 +108,30 @@ def test_metrics_count_calls_and_tell_the_budget(clean_databases, simulator):
     assert 55 < found[f'scrm_wecom_next_free_seconds{{api="{FOLLOW}"}}'] <= 60
     assert found['scrm_wecom_credentials_refused{credential="customers"}'] == 0
     assert found[f'scrm_wecom_call_seconds_count{{api="{FOLLOW}"}}'] >= 2
+
+
+def figures() -> dict[str, float]:
+    lines = Client().get("/metrics").content.decode().splitlines()
+    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if line.startswith("scrm_wecom")}
+
+
+def test_metrics_of_a_redis_that_has_lost_everything_leave_no_circuit_open(clean_databases, simulator, redis_client):
+    simulator.faults(FOLLOW, errcode=45009)
+    with pytest.raises(LimitedError):
+        wecom().list_follow_staff()
+    assert figures()[f'scrm_wecom_circuit_open{{api="{FOLLOW}"}}'] == 1
+    redis_client.flushdb()
+    found = figures()
+    assert found[f'scrm_wecom_circuit_open{{api="{FOLLOW}"}}'] == 0
+    assert found[f'scrm_wecom_next_free_seconds{{api="{FOLLOW}"}}'] == 0
+    assert found[f'scrm_wecom_budget_left{{api="{FOLLOW}",window="minute"}}'] == 5_000
+
+
+def test_metrics_tell_of_the_contacts_secret_where_it_is_the_only_one(clean_databases, simulator, settings):
+    settings.WXWORK_SECRET, settings.WXWORK_CONTACTS_SECRET = "", "wrong"
+    with pytest.raises(ConfigError):
+        wecom().list_departments()
+    assert figures()['scrm_wecom_credentials_refused{credential="contacts"}'] == 1
 
 
 def test_metrics_answer_without_redis_and_without_settings(clean_databases, settings, valkey_server):
