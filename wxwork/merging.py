@@ -24,14 +24,18 @@
     userid of somebody gone       the same createtime under a new userid   one follow, under the new userid
 
 WeCom's times are whole seconds. A createtime equal to a loss is after it if the relation had begun earlier before (they
-came back within the second), and before it if it is the one that was known. userids are equal whatever their case.
+came back within the second), and before it if it is the one that was known. userids are equal whatever their case,
+tags whatever their order.
 """
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import TypeVar
 
 from customers.records import FollowData
+
+T = TypeVar("T")
 
 STAFF, CUSTOMER, BOTH, TRANSFER, STAFF_LEFT = "staff", "customer", "both", "transfer", "staff_left"
 # What a batch shows of a relation, by the name that drift is counted under.
@@ -144,16 +148,23 @@ def _after_read(stored: FollowData | None, shown: FollowData, *, stamps: bool) -
     if _is_stale(stored, shown.read_at):
         return stored
     comes_back = stored.lost_at is not None and _comes_back(stored, shown)
+    personal = stored.personal_tags if shown.personal_tags is None else shown.personal_tags
     merged = replace(
         shown,
         created_at=shown.created_at or stored.created_at,
-        personal_tags=stored.personal_tags if shown.personal_tags is None else shown.personal_tags,
+        tag_ids=_same_or(stored.tag_ids, shown.tag_ids),
+        personal_tags=_same_or(stored.personal_tags or (), personal or ()),
         lost_at=None if comes_back else stored.lost_at,
         lost_by="" if comes_back else stored.lost_by,
     )
     if not stamps and replace(merged, read_at=stored.read_at) == stored:
         return stored
     return merged
+
+
+def _same_or(stored: tuple[T, ...], shown: tuple[T, ...]) -> tuple[T, ...]:
+    """Return the stored order where the same are shown: `get` and the batch need not agree on it."""
+    return stored if set(stored) == set(shown) else shown
 
 
 def _comes_back(stored: FollowData, shown: FollowData) -> bool:

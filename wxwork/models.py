@@ -206,6 +206,7 @@ class SyncRun(models.Model):
     token = models.UUIDField(null=True, help_text="whose turn it is")
     heartbeat_at = models.DateTimeField(null=True)
     steps_done = models.JSONField("已完成步骤", default=list)
+    last_group = models.TextField(blank=True, help_text="chat_id of the group that was read last, in their order")
     calls_expected = models.IntegerField("预计调用", default=0)
     calls_made = models.IntegerField("已调用", default=0)
     counts = models.JSONField("结果", default=dict, help_text="{what: number}")

@@ -63,17 +63,21 @@ def ask(external_userid: str, *, asked_at: datetime) -> Contact | None:
 
 
 def refresh(
-    external_userid: str, *, losses: Callable[[Contact | None, datetime], Sequence[Loss]] = lambda *_: ()
+    external_userid: str,
+    *,
+    losses: Callable[[Contact | None, datetime], Sequence[Loss]] = lambda *_: (),
+    added: str = "",
 ) -> Refreshed:
     """Read a customer and write what it says. Repeatable; an add that this read shows first is recorded.
 
-    losses: what else is known to have ended, by what was read and when it was asked for.
+    losses: what else is known to have ended, by what was read and when it was asked for. added: a member whose add is
+    recorded in any case, because a first try may have been killed between writing and recording.
     Database: one or two rounds of directory.upsert_many. Raises WxworkError, DirectoryError.
     """
     asked_at = timezone.now()
     contact = ask(external_userid, asked_at=asked_at)
     done = write(external_userid, contact, asked_at=asked_at, losses=losses(contact, asked_at))
-    record_adds(done)
+    _record_adds(done, added)
     return done
 
 
@@ -109,20 +113,16 @@ def write(
     return done
 
 
-def record_adds(done: Refreshed, *, also: str = "") -> None:
-    """Record that staff were added, for follows that are new or have begun anew; also: a member's, in any case.
-
-    In any case: the first try may have been killed between writing and this.
-    """
-    if not done.merged.follows:
-        return
-    named = also.casefold()
+def _record_adds(done: Refreshed, added: str) -> None:
+    """Record that staff were added, for follows that are new or have begun anew, also those that have ended since."""
     interactions.record_all(
         [
             Interaction(ADDED, one.userid, done.external_userid, one.created_at)
             for one in done.merged.follows
             if one.created_at is not None
-            and one.lost_at is None
-            and (one.userid.casefold() == named or done.merged.changes.get(one.userid, frozenset()) & {ADDED, READDED})
+            and (
+                one.userid.casefold() == added.casefold()
+                or done.merged.changes.get(one.userid, frozenset()) & {ADDED, READDED}
+            )
         ]
     )

@@ -24,7 +24,7 @@ from wxwork.handlers import handles
 from wxwork.merging import CUSTOMER, LOST, STAFF, TRANSFER, Loss
 from wxwork.messages import Message
 from wxwork.reading import Contact
-from wxwork.refreshing import LAG_SECONDS, NotYetError, record_adds, refresh
+from wxwork.refreshing import LAG_SECONDS, NotYetError, refresh
 
 EVENT = "change_external_contact"
 BY_TRANSFER = "DELETE_BY_TRANSFER"
@@ -33,11 +33,10 @@ BY_TRANSFER = "DELETE_BY_TRANSFER"
 @handles(EVENT, "add_external_contact")
 def added(message: Message) -> None:
     """Somebody and a member of staff have become friends."""
-    done = refresh(message.external_userid)
     userid = message.text("UserID")
+    done = refresh(message.external_userid, added=userid)
     if _shown(done.contact, userid) is None and _is_fresh(message):
         raise NotYetError("The relation that was added is not readable yet.")
-    record_adds(done, also=userid)
 
 
 @handles(EVENT, "edit_external_contact", "add_half_external_contact", "transfer_fail", "msg_audit_approved")

@@ -4,6 +4,7 @@
     after the last     count the relations that are stored of each member; who has more stored than were read has lost
                        some: their list is read, and what it lacks, after one of these was asked for by itself
     WeCom refuses      the cursor (40058): the batch begins anew
+                       to show any customer (84061): the batch is halved, until it is of one member, who has none
                        a member (84074, 60111, 60011): who serves customers is asked for anew, the batch begins anew
                          without them
 
@@ -61,7 +62,7 @@ def list_members(work: Work) -> list[str]:
 def sync_batches(work: Work) -> None:
     """Work on every batch that is not done."""
     gone = frozenset(Staff.objects.filter(status=Staff.Status.LEFT).values_list("userid", flat=True))
-    for batch in SyncBatch.objects.filter(run=work.run, is_done=False).order_by("number").iterator():
+    while (batch := SyncBatch.objects.filter(run=work.run, is_done=False).order_by("number").first()) is not None:
         _Batch(work, batch, gone).work()
 
 
@@ -129,13 +130,24 @@ class _Batch:
             if error.code not in REFUSED_MEMBER or batch.restarts >= MAX_RESTARTS:
                 raise
             if error.code == NO_RELATION and not batch.cursor:
-                # As of the list of one member: nobody here has a customer.
-                return {"external_contact_list": [], "next_cursor": ""}
+                return self._without_customers()
             serving = {userid.casefold() for userid in list_members(self.work_)}
             batch.userids = [userid for userid in batch.userids if userid.casefold() in serving]
         logger.info("sync_batch_begins_anew", run=str(self.work_.run.pk), batch=batch.number)
         batch.cursor, batch.seen, batch.restarts = "", {}, batch.restarts + 1
         self.work_.note(batch=batch)
+        return None
+
+    def _without_customers(self) -> dict[str, Any] | None:
+        """Deal with 84061: one member has no customer then; of several it is not told whose, so they are halved."""
+        batch = self.batch
+        if len(batch.userids) == 1:
+            return {"external_contact_list": [], "next_cursor": ""}
+        middle = len(batch.userids) // 2
+        number = SyncBatch.objects.filter(run=self.work_.run).count()
+        rest = SyncBatch(run_id=self.work_.run.pk, number=number, userids=batch.userids[middle:])
+        batch.userids = batch.userids[:middle]
+        self.work_.note(batch=batch, make=rest.save)
         return None
 
     def _write(self, page: _Page, asked_at: datetime) -> None:
@@ -199,7 +211,7 @@ class _Batch:
             for follow in outcome.follows:
                 is_new = bool(outcome.changes.get(follow.userid, frozenset()) & {ADDED, READDED})
                 is_shown = self.records_all and follow.userid.casefold() in shown
-                if follow.created_at is not None and follow.lost_at is None and (is_new or is_shown):
+                if follow.created_at is not None and (is_new or (is_shown and follow.lost_at is None)):
                     found.append(Interaction(ADDED, follow.userid, contact.external_userid, follow.created_at))
         return found
 

@@ -13,12 +13,14 @@ from datetime import datetime, timedelta
 
 import structlog
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError, connection, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from wxwork.errors import RetryError, WxworkError
+from customers.directory import DirectoryError
+from scrm.sharding import HomeError
+from wxwork.errors import LimitedError, RetryError, WxworkError
 from wxwork.followers import mark_unassigned
 from wxwork.library import refresh_library
 from wxwork.models import SyncBatch, SyncRun
@@ -36,11 +38,14 @@ from wxwork.sync.estimates import (
 from wxwork.sync.groups import sync_groups
 from wxwork.sync.organisation import sync_departments, sync_staff
 from wxwork.sync.progress import STEPS
-from wxwork.sync.work import SliceOverError, SyncPausedError, Work
+from wxwork.sync.work import SliceOverError, SyncPausedError, Work, words_of
 
 logger = structlog.get_logger(__name__)
 
 RUNNING, DONE, FAILED = SyncRun.State.RUNNING, SyncRun.State.DONE, SyncRun.State.FAILED
+TEMPORARY = (
+    SyncPausedError, RetryError, LimitedError, HomeError, DirectoryError, OperationalError, InterfaceError,
+)  # fmt: skip
 # One that does not come to its end by then is given up: the next begins anew.
 GIVE_UP_AFTER = timedelta(hours=48)
 ERROR_LENGTH = 2_000
@@ -104,17 +109,24 @@ def work_on(
         logger.warning("sync_claim_lost", run=str(run.pk))
     except SliceOverError:
         pass
-    except (SyncPausedError, RetryError) as error:
-        _pause(run.pk, token, str(error))
+    except TEMPORARY as error:
+        _pause(run.pk, token, words_of(error))
     except WxworkError as error:
         _end(run.pk, token, FAILED, str(error))
     except Exception as error:
         _end(run.pk, token, FAILED, f"{type(error).__name__}")
         raise
     finally:
-        claims.release(run.pk, token)
+        _let_go(run.pk, token)
     run.refresh_from_db()
     return run
+
+
+def _let_go(run_id: uuid.UUID, token: uuid.UUID) -> None:
+    try:
+        claims.release(run_id, token)
+    except DatabaseError:
+        connection.close_if_unusable_or_obsolete()  # it falls silent by itself
 
 
 def _work(work: Work) -> None:
@@ -181,8 +193,8 @@ def _customers(work: Work) -> None:
 
 
 def _groups(work: Work) -> None:
-    found, number = sync_groups(work)
-    work.note(step="groups", found=found, counts={"groups": number})
+    number = sync_groups(work)
+    work.note(step="groups", counts={"groups": number})
 
 
 DO: dict[str, Callable[[Work], None]] = {
@@ -197,8 +209,9 @@ DO: dict[str, Callable[[Work], None]] = {
 
 
 def _pause(run_id: uuid.UUID, token: uuid.UUID, why: str) -> None:
-    SyncRun.objects.filter(pk=run_id, token=token, state=RUNNING).update(error=why[:ERROR_LENGTH])
     logger.info("sync_pauses", run=str(run_id), reason=why)
+    connection.close_if_unusable_or_obsolete()
+    SyncRun.objects.filter(pk=run_id, token=token, state=RUNNING).update(error=why[:ERROR_LENGTH])
 
 
 def _end(run_id: uuid.UUID, token: uuid.UUID, state: str, error: str) -> None:

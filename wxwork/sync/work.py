@@ -25,6 +25,7 @@ T = TypeVar("T")
 PATIENCE_SECONDS = 2 * 3600.0
 SHORT_PATIENCE_SECONDS = 20.0
 PAUSES_SECONDS = (1.0, 2.0, 5.0, 10.0, 20.0)
+SHORT_PAUSES_SECONDS = (1.0,)
 TEMPORARY_CODES = {"busy", "department_unavailable", "erasure_in_progress"}
 
 
@@ -90,6 +91,7 @@ class Work:
         counts: Mapping[str, int] | None = None,
         batch: SyncBatch | None = None,
         calls_expected: int | None = None,
+        last_group: str = "",
         make: Callable[[], object] | None = None,
     ) -> None:
         """Write down how far it has come, in one transaction: what was found, a batch's position, a finished step.
@@ -110,6 +112,7 @@ class Work:
             run.calls_made += self.client.take_count()
             run.calls_expected = max(run.calls_expected if calls_expected is None else calls_expected, run.calls_made)
             run.error, run.heartbeat_at = "", timezone.now()
+            run.last_group = last_group or run.last_group
             if step:
                 run.steps_done = [*run.steps_done, step]
             if batch is not None:
@@ -117,7 +120,16 @@ class Work:
             if make is not None:
                 make()
             run.save(
-                update_fields=["drift", "counts", "calls_made", "calls_expected", "error", "heartbeat_at", "steps_done"]
+                update_fields=[
+                    "drift",
+                    "counts",
+                    "calls_made",
+                    "calls_expected",
+                    "error",
+                    "heartbeat_at",
+                    "steps_done",
+                    "last_group",
+                ]
             )
         self.run = run
         self._show(run)
@@ -126,7 +138,7 @@ class Work:
 
     def patiently(self, do: Callable[[], T]) -> T:
         """Do something that may fail for a while: again after some pauses, then SyncPausedError."""
-        for pause in (*PAUSES_SECONDS, None):
+        for pause in (*(PAUSES_SECONDS if self._until is None else SHORT_PAUSES_SECONDS), None):
             try:
                 return do()
             except LimitedError as error:
@@ -135,20 +147,21 @@ class Work:
                 wait: float = error.retry_after_seconds
             except (RetryError, HomeError, OperationalError, InterfaceError) as error:
                 if pause is None:
-                    raise SyncPausedError(_words(error)) from error
+                    raise SyncPausedError(words_of(error)) from error
                 wait = pause
             except DirectoryError as error:
                 if error.code not in TEMPORARY_CODES:
                     raise
                 if pause is None:
-                    raise SyncPausedError(_words(error)) from error
+                    raise SyncPausedError(words_of(error)) from error
                 wait = pause
             logger.info("sync_waits", run=str(self.run.pk), seconds=round(wait, 1))
             time.sleep(wait)
         raise AssertionError
 
 
-def _words(error: Exception) -> str:
+def words_of(error: Exception) -> str:
+    """Say what keeps a sync from going on."""
     if isinstance(error, DirectoryError):
         return f"dept_{error.home} cannot be reached." if error.home else error.code
     if isinstance(error, OperationalError | InterfaceError):

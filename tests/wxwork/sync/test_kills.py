@@ -10,13 +10,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.db import connections
 
 from tests.conftest import CHECKOUT
+from tests.servers import PrivatePostgres
 from tests.wxwork.corp import ours, theirs
 from tests.wxwork.sync.conftest import run_sync
 from wxwork.models import SyncBatch, SyncRun
 from wxwork.simulator import SimulatorServer
 from wxwork.sync import start_sync, work_on
+from wxwork.sync.chores import wake_for_sync
 
 BATCH = "/cgi-bin/externalcontact/batch/get_by_user"
 CUSTOMERS, STAFF = 700, 130
@@ -214,6 +217,34 @@ def test_a_cursor_that_is_refused_begins_the_batch_anew(corp: SimulatorServer) -
     run = work_on(start_sync("full", "test"), forget)
     assert (run.state, run.error, done) == ("done", "", [True])
     assert sorted(SyncBatch.objects.filter(run=run).values_list("restarts", flat=True)) == [0, 1]
+    assert ours() == theirs(corp)
+
+
+def test_a_batch_that_has_no_customers_as_wecom_says_is_halved(corp: SimulatorServer) -> None:
+    corp.faults(BATCH, errcode=84061, times=2)
+    run = run_sync()
+    assert (run.state, run.error) == ("done", "")
+    assert SyncBatch.objects.filter(run=run).count() == 4
+    assert ours() == theirs(corp)
+
+
+def test_a_home_that_is_down_is_waited_for(
+    fragile_department: PrivatePostgres, corp: SimulatorServer, broker_client: Any
+) -> None:
+    run = start_sync("full", "test")
+    for _ in range(5):
+        run = work_on(run, seconds=0)
+    fragile_department.stop()
+    connections["dept_101"].close()
+    run = work_on(run, seconds=60)
+    assert (run.state, run.token, "customers" in run.steps_done) == ("running", None, False)
+    assert "101" in run.error
+    assert wake_for_sync() == 1
+    fragile_department.start()
+    deadline = time.monotonic() + 30
+    while run.state == "running" and time.monotonic() < deadline:
+        run = work_on(run, seconds=60)
+    assert (run.state, run.error) == ("done", "")
     assert ours() == theirs(corp)
 
 
