@@ -2,6 +2,7 @@
 
 WxworkError
 ├── RetryError            back off and try again: WeCom is busy, did not answer, or with something that is no answer
+│   ├── UnreachableError      the same: WeCom, or the way to it, is down, and the call had no part in that
 │   └── OutcomeUnknownError   the same, but a write may have happened: read before it is repeated
 ├── LimitedError          wait retry_after_seconds: WeCom or our own budget takes no more calls of this API for now
 ├── LaterError            not an error: the result is not ready, ask again in 30 s to 10 min
@@ -34,6 +35,10 @@ class WxworkError(Exception):
 
 
 class RetryError(WxworkError):
+    pass
+
+
+class UnreachableError(RetryError):
     pass
 
 

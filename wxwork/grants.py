@@ -32,7 +32,7 @@ from scrm.cache import CacheUnreachableError, redis_client
 from scrm.cache.client import Script
 from scrm.cache.scripts import RELEASE
 from wxwork import counters
-from wxwork.errors import ConfigError, LimitedError, RetryError, WxworkError
+from wxwork.errors import ConfigError, LimitedError, RetryError, UnreachableError, WxworkError
 
 logger = structlog.get_logger(__name__)
 
@@ -67,7 +67,7 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] or (redis.call('GET', KEYS[2]) or '') ~
 return redis.call('DEL', KEYS[1], KEYS[2])
 """)
 
-KINDS: dict[str, type[WxworkError]] = {"config": ConfigError, "limited": LimitedError, "retry": RetryError}
+KINDS: dict[str, type[WxworkError]] = {"config": ConfigError, "limited": LimitedError, "retry": UnreachableError}
 
 
 class Held(NamedTuple):

@@ -3,7 +3,7 @@
 what came                                              raised
 errcode 0, or none                                     nothing: the answer
 another errcode                                        by wxwork.codes
-no connection                                          RetryError: nothing was sent
+no connection                                          UnreachableError: nothing was sent
 a timeout, a broken answer, 5xx, 404 without a body,   RetryError, or OutcomeUnknownError where the call must not
 HTML, half a JSON, JSON that is no object              be made twice: it may have been done
 a redirect                                             ConfigError: WXWORK_BASE_URL wants https
@@ -30,7 +30,16 @@ from django.conf import settings
 
 from wxwork import counters
 from wxwork.codes import CODES
-from wxwork.errors import BugError, ConfigError, LimitedError, OutcomeUnknownError, RetryError, WxworkError, error_for
+from wxwork.errors import (
+    BugError,
+    ConfigError,
+    LimitedError,
+    OutcomeUnknownError,
+    RetryError,
+    UnreachableError,
+    WxworkError,
+    error_for,
+)
 
 logger = structlog.get_logger(__name__)
 
@@ -181,7 +190,7 @@ def send(request: Request) -> Answer:
         answer = _exchange(request, deadline=began + request.longest_seconds)
     except NOT_SENT as error:
         counters.CALLS.labels(request.path, "unreachable").inc()
-        raise RetryError(
+        raise UnreachableError(
             _hide(f"{_host()} cannot be reached for {request.path}: {type(error).__name__} {error}", request),
             path=request.path,
         ) from None
@@ -240,7 +249,7 @@ def _hide(text: str, request: Request) -> str:
 
 
 def _doubtful(request: Request, what: str) -> RetryError:
-    kind = RetryError if request.is_repeatable else OutcomeUnknownError
+    kind = UnreachableError if request.is_repeatable else OutcomeUnknownError
     doubt = "" if request.is_repeatable else " It may have been done: read before repeating it."
     return kind(_hide(f"{_host()} {what}, to {request.path}.{doubt}", request), path=request.path)
 

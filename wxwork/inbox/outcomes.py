@@ -5,7 +5,8 @@
     HomeError; DirectoryError department_unavailable,              waits, no attempt is used up; asked again after a
       erasure_in_progress                                            quarter of its age, 2 to 30 s
     ConfigError (wrong secret, IP, breaker open)                   the same, 2 to 300 s, and loudly: it is not its fault
-      that is about one object (PER_OBJECT)                        after DAYS_PER_OBJECT a dead letter: its key goes on
+      that is about one object (PER_OBJECT)                        after DAYS_OF_PATIENCE a dead letter: its key goes on
+    UnreachableError (WeCom, or the way to it, is down)            the same as a wrong secret, for DAYS_OF_PATIENCE
     LimitedError                                                   waits as long as it says; no attempt is used up
     RetryError, LaterError; DirectoryError busy;                   tried again after 2, 4, 8 … 1800 s, LaterError not
       OperationalError, InterfaceError; OSError                      before 30 s; dead after MAX_ATTEMPTS
@@ -22,7 +23,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError
 
 from customers.directory import DirectoryError
 from scrm.sharding import HomeError
-from wxwork.errors import ConfigError, LaterError, LimitedError, RetryError
+from wxwork.errors import ConfigError, LaterError, LimitedError, RetryError, UnreachableError
 from wxwork.inbox.masking import mask_digits
 from wxwork.models import Callback
 
@@ -35,7 +36,7 @@ HOME_WAIT_SECONDS = 30.0
 CONFIG_WAIT_SECONDS = 300.0
 # Out of our visible range; staff who may not have customers. It may be meant so for ever.
 PER_OBJECT = {50002, 60011, 60021, 84074}
-DAYS_PER_OBJECT = 3
+DAYS_OF_PATIENCE = 3
 SPREAD = 0.25
 
 WAITING_CODES = {"department_unavailable", "erasure_in_progress"}
@@ -68,7 +69,10 @@ def outcome_of(error: Exception, *, attempts: int, received_at: datetime, now: d
     code = error.code if isinstance(error, DirectoryError) else ""
     if isinstance(error, HomeError) or code in WAITING_CODES:
         return _wait(_share(age, HOME_WAIT_SECONDS), said)
-    if isinstance(error, ConfigError) and not (error.code in PER_OBJECT and age >= DAYS_PER_OBJECT * 86_400):
+    is_patient = age < DAYS_OF_PATIENCE * 86_400
+    if isinstance(error, ConfigError) and (is_patient or error.code not in PER_OBJECT):
+        return _wait(_share(age, CONFIG_WAIT_SECONDS), said)
+    if isinstance(error, UnreachableError) and is_patient:
         return _wait(_share(age, CONFIG_WAIT_SECONDS), said)
     if isinstance(error, LimitedError):
         return _wait(max(0.0, error.retry_after_seconds), said)

@@ -26,6 +26,7 @@ BASE = int(datetime(2026, 11, 25, tzinfo=UTC).timestamp())
 
 ERRORS: dict[str, Callable[[], Exception]] = {
     "RetryError": lambda: errors.RetryError("busy", path="/x"),
+    "UnreachableError": lambda: errors.UnreachableError("no route", path="/x"),
     "LaterError": lambda: errors.LaterError("later", path="/x"),
     "LimitedError": lambda: errors.LimitedError("full", path="/x", retry_after_seconds=90),
     "ConfigError": lambda: errors.ConfigError("wrong secret", path="/x"),

@@ -56,6 +56,7 @@ def test_an_unknown_kind_is_marked_and_not_failed() -> None:
         ("LaterError", 1, 30, 37.5),
         ("LimitedError", 0, 90, 112.5),
         ("ConfigError", 0, 2, 2.5),
+        ("UnreachableError", 0, 2, 2.5),
         ("HomeUnavailableError", 0, 2, 2.5),
         ("department_unavailable", 0, 2, 2.5),
         ("erasure_in_progress", 0, 2, 2.5),
