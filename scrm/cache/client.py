@@ -1,6 +1,7 @@
 """Talk to Redis with short timeouts, no retries and a breaker, and name what goes wrong in two words."""
 
 import hashlib
+import os
 import time
 from functools import cache
 from typing import Any
@@ -116,3 +117,7 @@ def _client(url: str) -> CacheClient:
 def redis_client() -> CacheClient:
     """Return this process's client of REDIS_URL."""
     return _client(settings.REDIS_URL)
+
+
+# A permit that another thread of the parent held would stay lent in the child, its lock locked.
+os.register_at_fork(after_in_child=_client.cache_clear)

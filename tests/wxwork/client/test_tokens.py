@@ -2,11 +2,13 @@
 
 import hashlib
 import os
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from scrm.cache import redis_client as redis_client_of_the_product
 from tests.wxwork.client.conftest import result_of
 from wxwork import tokens
 from wxwork.client import wecom
@@ -322,3 +324,16 @@ def test_a_child_that_is_forked_does_not_inherit_a_lock(simulator):
         if pid == 0:
             os._exit(int(grant._local().lock.locked()))
         assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_a_child_that_is_forked_in_the_middle_of_everything_makes_a_call_of_its_own(simulator):
+    assert wecom().list_follow_staff()  # so there are connections to inherit
+    cache = redis_client_of_the_product()
+    with cache._permits._lock, cache.redis.connection_pool._lock, cache.breaker._lock:
+        pid = os.fork()
+        if pid == 0:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)  # pytest-timeout has its own
+            signal.alarm(10)  # a deadlock is the end of it
+            os._exit(0 if wecom().list_follow_staff() else 1)
+        assert os.waitpid(pid, 0)[1] == 0
+    assert wecom().list_follow_staff()
