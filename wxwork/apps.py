@@ -12,7 +12,7 @@ class WxworkConfig(AppConfig):
     def ready(self) -> None:
         # Only now there are models.
         from scrm import doctor, health
-        from wxwork import budget, chores, sync_tasks, tokens, troubles  # noqa: F401 - sync_tasks registers its tasks
+        from wxwork import budget, chores, sync_tasks, tally, tokens, troubles  # noqa: F401 - sync_tasks: its tasks
         from wxwork.inbox import figures, forgetting  # noqa: F401 - forgetting registers what an erasure clears
         from wxwork.inbox import troubles as callback_troubles
         from wxwork.library import connect_library
@@ -26,3 +26,4 @@ class WxworkConfig(AppConfig):
         health.refresh_for_metrics("callbacks", figures.show_in_metrics)
         health.refresh_for_metrics("wecom_budget", budget.show_in_metrics)
         health.refresh_for_metrics("wecom_credentials", tokens.show_in_metrics)
+        health.refresh_for_metrics("wecom_calls", tally.show_in_metrics)

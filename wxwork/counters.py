@@ -6,7 +6,9 @@ http_502, unreadable.
 
 from prometheus_client import Counter, Gauge, Histogram
 
-CALLS = Counter("scrm_wecom_calls", "Calls to WeCom's API by what was answered.", ["api", "code"])
+# Of all processes, kept in Redis (wxwork.tally).
+CALLS = Gauge("scrm_wecom_calls_total", "Calls to WeCom's API by what was answered.", ["api", "code"],
+              multiprocess_mode="mostrecent")  # fmt: skip
 SECONDS = Histogram(
     "scrm_wecom_call_seconds",
     "How long WeCom took to answer.",

@@ -28,7 +28,7 @@ import orjson
 import structlog
 from django.conf import settings
 
-from wxwork import counters
+from wxwork import counters, tally
 from wxwork.codes import CODES
 from wxwork.errors import (
     BugError,
@@ -189,21 +189,21 @@ def send(request: Request) -> Answer:
     try:
         answer = _exchange(request, deadline=began + request.longest_seconds)
     except NOT_SENT as error:
-        counters.CALLS.labels(request.path, "unreachable").inc()
+        tally.count(request.path, "unreachable")
         raise UnreachableError(
             _hide(f"{_host()} cannot be reached for {request.path}: {type(error).__name__} {error}", request),
             path=request.path,
         ) from None
     except httpx.TimeoutException as error:
-        counters.CALLS.labels(request.path, "timeout").inc()
+        tally.count(request.path, "timeout")
         raise _doubtful(request, f"did not answer in time ({type(error).__name__})") from None
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-        counters.CALLS.labels(request.path, "broken").inc()
+        tally.count(request.path, "broken")
         raise _doubtful(request, f"broke off: {type(error).__name__} {error}") from None
     finally:
         counters.SECONDS.labels(request.path).observe(time.monotonic() - began)
     if answer.status != 200:
-        counters.CALLS.labels(request.path, f"http_{answer.status}").inc()
+        tally.count(request.path, f"http_{answer.status}")
         raise _of_status(answer, request)
     return answer
 
@@ -274,7 +274,7 @@ def read(answer: Answer, request: Request) -> dict[str, Any]:
     found = _parsed(answer.body)
     code = _code_of(found)
     if not isinstance(found, dict) or code is None:
-        counters.CALLS.labels(request.path, "unreadable").inc()
+        tally.count(request.path, "unreadable")
         raise _doubtful(request, f"answers something that is no JSON object ({len(answer.body)} bytes)")
     count(request, code)
     errmsg = _hide(str(found.get("errmsg", "")), request)
@@ -309,7 +309,7 @@ def _parsed(body: bytes) -> Any:
 
 def count(request: Request, code: int) -> None:
     """Count an answer for /metrics, where what nobody knows is one: there is no end of numbers."""
-    counters.CALLS.labels(request.path, str(code) if code in CODES or code == 0 else "unknown").inc()
+    tally.count(request.path, str(code) if code in CODES or code == 0 else "unknown")
 
 
 def _code_of(found: Any) -> int | None:

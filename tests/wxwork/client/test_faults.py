@@ -14,7 +14,7 @@ import pytest
 import structlog.testing
 
 from tests.wxwork.client.recorder import TOKEN
-from wxwork import counters, transport
+from wxwork import counters, tally, transport
 from wxwork.client import wecom
 from wxwork.codes import CODES
 from wxwork.errors import (
@@ -427,6 +427,7 @@ def test_numbers_without_end_are_one_label(recorder):
         recorder.answers[FOLLOW] = {"errcode": code, "errmsg": ""}
         with pytest.raises(UnknownCodeError):
             wecom().list_follow_staff()
+    tally.show_in_metrics()
     labels = {sample.labels["code"] for sample in next(iter(counters.CALLS.collect())).samples}
     assert "unknown" in labels
     assert not [label for label in labels if label.startswith("98765")]
