@@ -83,8 +83,26 @@ class CustomerAdmin(ReadOnlyAdmin):
         ]
 
 
+class _OrganisationAdmin(ModelAdmin):
+    """What WeCom has shown is WeCom's: to be looked at here, and changed there. What was made here stays ours."""
+
+    HINT = "由企业微信维护，此处只读：请在企业微信管理后台修改，收到回调或下一次同步后这里随之更新。"
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_change_permission(request, obj) and (obj is None or obj.read_at is None)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_delete_permission(request, obj) and (obj is None or obj.read_at is None)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        fieldsets = super().get_fieldsets(request, obj)
+        if obj is None or obj.read_at is None:
+            return fieldsets
+        return [(name, {**options, "description": self.HINT}) for name, options in fieldsets]
+
+
 @admin.register(Department)
-class DepartmentAdmin(ModelAdmin):
+class DepartmentAdmin(_OrganisationAdmin):
     list_display = ("name", "id", "parent", "members", "database", "order")
     search_fields = ("name", "=id")
     list_select_related = ("parent",)
@@ -111,7 +129,7 @@ class DepartmentAdmin(ModelAdmin):
 
 
 @admin.register(Staff)
-class StaffAdmin(ModelAdmin):
+class StaffAdmin(_OrganisationAdmin):
     list_display = ("name", "userid", "in_departments", "position", "status_label")
     search_fields = ("name", "userid")
     list_filter = ("status", "departments")

@@ -37,6 +37,9 @@ class MadeTags:
 class Remote(Protocol):
     """WeCom's library. Every method raises LibraryError if it is refused."""
 
+    def is_configured(self) -> bool:
+        """Tell whether there is a company and a secret to change it with."""
+
     def lock(self) -> None:
         """Keep syncs from writing the library until the open transaction ends."""
 
@@ -65,7 +68,7 @@ def connect(remote: Remote) -> None:
 
 def is_connected() -> bool:
     """Tell whether there is a WeCom to change the library of."""
-    return bool(_remotes)
+    return any(remote.is_configured() for remote in _remotes)
 
 
 def add_group(name: str, tag_names: Sequence[str], *, is_wecom: bool, order: int = 0) -> TagGroup:
@@ -141,7 +144,7 @@ def delete(tags: Iterable[Tag] = (), groups: Iterable[TagGroup] = ()) -> None:
 
 
 def _remote() -> Remote:
-    if not _remotes:
+    if not is_connected():
         raise LibraryError("还没有连接企业微信，不能修改企业微信的标签。")
     _remotes[0].lock()
     return _remotes[0]

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from django.conf import settings
 from django.db import connection, transaction
 
 from customers.library import LibraryError, MadeTags, connect
@@ -151,8 +152,16 @@ def _lock() -> None:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
 
 
+def is_configured() -> bool:
+    """Tell whether there is a WeCom to link with: a company and a secret are set."""
+    return bool(settings.WXWORK_CORP_ID and settings.WXWORK_SECRET)
+
+
 class WecomLibrary:
     """WeCom's library as customers.library changes it. No callback tells of what is done here."""
+
+    def is_configured(self) -> bool:
+        return is_configured()
 
     def lock(self) -> None:
         _lock()

@@ -65,4 +65,5 @@ class NewTagGroupForm(_LibraryForm):
     def apply(self) -> None:
         given: dict[str, Any] = self.cleaned_data
         names = [name.strip() for name in re.split(r"[\n,，、]", given["tag_names"]) if name.strip()]
-        self.instance = library.add_group(given["name"], names, is_wecom=given["is_wecom"], order=given["order"])
+        is_wecom = given.get("is_wecom", False)
+        self.instance = library.add_group(given["name"], names, is_wecom=is_wecom, order=given["order"])

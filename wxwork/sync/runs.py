@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
 import structlog
-from django.conf import settings
 from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError, connection, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -22,7 +21,7 @@ from customers.directory import DirectoryError
 from scrm.sharding import HomeError
 from wxwork.errors import LimitedError, RetryError, WxworkError
 from wxwork.followers import mark_unassigned
-from wxwork.library import refresh_library
+from wxwork.library import is_configured, refresh_library
 from wxwork.models import SyncBatch, SyncRun
 from wxwork.reading import read_time
 from wxwork.sync import claims
@@ -53,11 +52,6 @@ ERROR_LENGTH = 2_000
 
 class SyncRefusedError(Exception):
     """No sync can be begun; the message says why."""
-
-
-def is_configured() -> bool:
-    """Tell whether there is a WeCom to sync with."""
-    return bool(settings.WXWORK_CORP_ID and settings.WXWORK_SECRET)
 
 
 def next_kind() -> str:
@@ -165,7 +159,7 @@ def _unassigned(work: Work) -> None:
 
 def _tags(work: Work) -> None:
     library = work.patiently(lambda: refresh_library(work.client))
-    work.note(step="tags", found=library.drift, counts={"tag_groups": library.groups, "tags": library.tags})
+    work.note(step="tags", found=library.drift, counts={"tag_groups": library.groups, "library_tags": library.tags})
 
 
 def _members(work: Work) -> None:

@@ -11,8 +11,9 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 from django.utils import timezone
 
+from wxwork.library import is_configured
 from wxwork.models import SyncRun
-from wxwork.sync.runs import is_configured, start_sync
+from wxwork.sync.runs import start_sync
 
 SYSTEM = "system"
 # Beat gets so long before the keeper takes its place.
