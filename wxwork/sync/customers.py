@@ -6,13 +6,15 @@
     WeCom refuses      the cursor (40058): the batch begins anew
                        to show any customer (84061): the batch is halved, until it is of one member, who has none
                        a member (84074, 60111, 60011): who serves customers is asked for anew, the batch begins anew
-                         without them
+                         without those who do not; if all do, it is halved, until it is of the one who is refused,
+                         who is passed over and counted
 
 A page is the unit of all this: what is read is in memory once, however many customers there are.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -33,7 +35,7 @@ from wxwork.merging import ADDED, LOST, READDED, RENAMED, STAFF, VALUES, Loss, M
 from wxwork.models import SyncBatch
 from wxwork.reading import Contact, read_customer, read_page
 from wxwork.refreshing import NO_CUSTOMER, NO_RELATION, refresh
-from wxwork.sync.work import TEMPORARY_CODES, SyncPausedError, Work
+from wxwork.sync.work import TEMPORARY_CODES, SliceOverError, SyncPausedError, Work
 
 logger = structlog.get_logger(__name__)
 
@@ -70,12 +72,14 @@ def sync_batches(work: Work) -> None:
 class _Page:
     """What one page came to, over several tries if some of its customers cannot be written at once.
 
-    left: who is still to be written; adds: what is still to be recorded. found: {kind of drift: number}; seen: {userid
+    left: who is still to be written; adds: what is still to be recorded; returned: who is still to be read by
+    themselves, being back after an erasure. found: {kind of drift: number}; seen: {userid
     in small letters: relations stored}.
     """
 
     left: list[Contact]
     adds: list[Interaction] = field(default_factory=list)
+    returned: list[str] = field(default_factory=list)
     found: Counter[str] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
     seen: Counter[str] = field(default_factory=Counter)
@@ -101,7 +105,11 @@ class _Batch:
             contacts = read_page(answer["external_contact_list"], read_at=asked_at)
             page = _Page(contacts)
             page.counts["relations"] = sum(len(contact.follows) for contact in contacts)
-            self.work_.patiently(lambda page=page, asked_at=asked_at: self._write(page, asked_at))  # type: ignore[misc]
+            try:
+                self.work_.patiently(lambda page=page, asked_at=asked_at: self._write(page, asked_at))  # type: ignore[misc]
+            except SyncPausedError:
+                self._note_part(page)
+                raise
             is_last = not answer["next_cursor"]
             batch.cursor = answer["next_cursor"]
             batch.seen = dict(Counter(batch.seen) + page.seen)
@@ -118,6 +126,12 @@ class _Batch:
         batch.is_done = True
         self.work_.note(batch=batch)
 
+    def _note_part(self, page: _Page) -> None:
+        """Count what has been written of a page that will be read again: by then it differs no more."""
+        counts = {name: page.counts[name] for name in ("customers_created", "customers_updated", "interactions")}
+        with suppress(SliceOverError):
+            self.work_.note(found=page.found, counts=counts)
+
     def _read(self) -> dict[str, Any] | None:
         """Return the next page; None where the batch has begun anew."""
         batch, client = self.batch, self.work_.client
@@ -127,21 +141,28 @@ class _Batch:
             if error.code != REFUSED_CURSOR or not batch.cursor or batch.restarts >= MAX_RESTARTS:
                 raise
         except (DataError, ConfigError) as error:
-            if error.code not in REFUSED_MEMBER or batch.restarts >= MAX_RESTARTS:
+            if error.code not in REFUSED_MEMBER:
                 raise
             if error.code == NO_RELATION and not batch.cursor:
-                return self._without_customers()
-            serving = {userid.casefold() for userid in list_members(self.work_)}
-            batch.userids = [userid for userid in batch.userids if userid.casefold() in serving]
+                return self._halve(error.code)
+            serving = _small(list_members(self.work_))
+            left = [userid for userid in batch.userids if userid.casefold() in serving]
+            if len(left) == len(batch.userids):
+                return self._halve(error.code)
+            batch.userids = left
         logger.info("sync_batch_begins_anew", run=str(self.work_.run.pk), batch=batch.number)
         batch.cursor, batch.seen, batch.restarts = "", {}, batch.restarts + 1
         self.work_.note(batch=batch)
         return None
 
-    def _without_customers(self) -> dict[str, Any] | None:
-        """Deal with 84061: one member has no customer then; of several it is not told whose, so they are halved."""
+    def _halve(self, code: int) -> dict[str, Any] | None:
+        """Deal with a refusal that does not tell whose it is: one member has no customers then, more are halved."""
         batch = self.batch
+        batch.cursor, batch.seen = "", {}
         if len(batch.userids) == 1:
+            if code != NO_RELATION:
+                logger.warning("sync_member_refused", run=str(self.work_.run.pk), userid=batch.userids[0], code=code)
+                self.work_.note(batch=batch, counts={"members_refused": 1})
             return {"external_contact_list": [], "next_cursor": ""}
         middle = len(batch.userids) // 2
         number = SyncBatch.objects.filter(run=self.work_.run).count()
@@ -167,10 +188,12 @@ class _Batch:
             page.counts += Counter(customers_created=len(done.created), customers_updated=len(done.updated))
             page.adds += self._adds(contacts, merged, done)
             self._check(done, page)
-            for external_userid in _returned(done.created):
-                # Erased once, and added again since: this page shows that add alone.
-                refresh(external_userid)
-                self.work_.client.count(1)
+            page.returned += _returned(done.created)
+        while page.returned:
+            # Erased once, and added again since: this page shows that add alone.
+            refresh(page.returned[-1])
+            self.work_.client.count(1)
+            page.returned.pop()
         page.counts["interactions"] += interactions.record_all(page.adds)
         page.adds = []
         for contact in page.left:
@@ -238,6 +261,8 @@ class _Batch:
             if not is_sure and self._is_followed(userid, missing[0][0]):
                 logger.error("list_of_customers_lacks_some", userid=userid)
                 return lost
+            if not is_sure and userid.casefold() not in _small(list_members(self.work_)):
+                return lost  # out of sight since, or without client contact: so are all of their customers
             is_sure = True
             # WeCom's times are whole seconds.
             at = asked_at.replace(microsecond=0)
@@ -257,7 +282,11 @@ class _Batch:
             if error.code in (NO_RELATION, NO_CUSTOMER):
                 return False
             raise
-        return found is not None and userid.casefold() in {one.casefold() for one in found.follows}
+        return found is not None and userid.casefold() in _small(found.follows)
+
+
+def _small(userids: Iterable[str]) -> set[str]:
+    return {userid.casefold() for userid in userids}
 
 
 def _is_temporary(error: DirectoryError | None) -> bool:

@@ -62,8 +62,10 @@ def _pages(work: Work, owners: Sequence[str]) -> Iterator[str]:
 def _refresh(chat_id: str, now: datetime) -> None:
     try:
         groups.refresh(chat_id, at=now)
-    except (DataError, BugError):
-        return  # not ours to see any more
+    except (DataError, BugError, ConfigError) as error:
+        if isinstance(error, ConfigError) and error.code not in NO_RIGHT:
+            raise
+        return  # not ours to see any more: it stays as it is
 
 
 def _looks(chat_id: str) -> tuple[Any, ...]:

@@ -96,7 +96,8 @@ class Work:
     ) -> None:
         """Write down how far it has come, in one transaction: what was found, a batch's position, a finished step.
 
-        found: drift of a reconcile, counts of a full sync. make: something else to write with it.
+        found: drift of a reconcile, counts of a full sync, which has counted who is new. make: something else to write
+        with it.
         Raises ClaimLostError, and then nothing was written; SliceOverError once it has been.
         Database: three statements on control, four with a batch.
         """
@@ -107,7 +108,7 @@ class Work:
             if run.kind == SyncRun.Kind.RECONCILE:
                 run.drift = dict(Counter(run.drift) + Counter(found or {}))
             else:
-                added += Counter(found or {})
+                added += Counter({kind: number for kind, number in (found or {}).items() if kind != "customer_added"})
             run.counts = dict(added)
             run.calls_made += self.client.take_count()
             run.calls_expected = max(run.calls_expected if calls_expected is None else calls_expected, run.calls_made)
