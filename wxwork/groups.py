@@ -3,7 +3,8 @@
     WeCom says                                  stored                           interactions of customers
     a group with members                        the group, just these members    joined_group, at its join time, of who
                                                                                  was not there; left_group, at the
-                                                                                 callback's time, of who is missing
+                                                                                 callback's time (a sync's: of the
+                                                                                 read), of who is missing
     no such group, or dissolved (49008, …)      dissolved, without members       none: nobody left by their own choice
     the group as it was before the callback     nothing: it is read again soon   none
 

@@ -4,7 +4,8 @@ kind           userid part   at                                   told by
 added          staff         createtime of the relation           callback, sync
 lost           staff         CreateTime of the callback           callback (no read shows it)
 joined_group   chat_id       join_time of the member              callback, sync of groups
-left_group     chat_id       CreateTime of the callback           callback
+left_group     chat_id       CreateTime of the callback, or of    callback, sync of groups
+                             the sync's read
 acquired       staff         CreateTime of the first message      callback
 
     event_id   wecom:<kind>:<userid>:<external_userid>:<time in Unix seconds>      source and channel: wecom
