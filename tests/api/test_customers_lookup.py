@@ -61,7 +61,8 @@ def test_customer_as_the_contract_says(company: None) -> None:
     assert seen["tags"][0] == {"id": "et1", "name": "标签et1", "group": "等级"}
     followed = next(one for one in seen["follows"] if one["userid"] == "zhang")
     assert set(followed) == {
-        "userid", "remark", "description", "mobiles", "add_way", "state", "created_at", "lost_at", "tags",
+        "userid", "remark", "description", "mobiles", "add_way", "state", "created_at", "lost_at", "lost_by",
+        "tags", "personal_tags",
     }  # fmt: skip
     assert followed["mobiles"] == ["139****0000"]
 
