@@ -4,6 +4,7 @@ Everything in one run of `python -m benchmarks` is measured on the same servers 
 mean something; absolute times are those of the machine it ran on.
 """
 
+import fcntl
 import os
 import platform
 import resource
@@ -29,9 +30,15 @@ def servers() -> Iterator[None]:
         os.environ.pop(name, None)  # never somebody's real ones
     os.environ["DJANGO_SETTINGS_MODULE"] = "scrm.settings"
     os.environ["LOG_LEVEL"] = "WARNING"
-    with embedded.provide(os.environ, folder, durable=True):
-        django.setup()
-        yield
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "in-use").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SystemExit(f"Another benchmark runs on {folder}: two would empty each other's tables.") from None
+        with embedded.provide(os.environ, folder, durable=True):
+            django.setup()
+            yield
 
 
 @dataclass
