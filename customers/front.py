@@ -20,7 +20,7 @@ from django.http.request import split_domain_port, validate_host
 
 from customers.viewing import view_cached, viewer_of
 from customers.views import body_and_headers
-from scrm.api.keys import authenticate
+from scrm.api.keys import authenticate, record_uses
 from scrm.api.problems import ProblemError
 from scrm.api.scopes import CUSTOMERS_READ
 
@@ -55,7 +55,7 @@ class LookupFront:
     def find(self, environ: Environ) -> Answer | None:
         """Return the answer to a lookup that is cached, None for what is Django's to answer.
 
-        Database: none, but for what is held per process.
+        Database: none, but for what is held per process, and once an hour that a key has been used.
         """
         external_userid = _asked_for(environ)
         if external_userid is None or not self._is_admitted(environ):
@@ -71,6 +71,7 @@ class LookupFront:
         if view is None:
             return None
         body, headers = body_and_headers(view)
+        record_uses()  # what Django does when a request is over; nearly always nothing
         return body, [
             ("Content-Type", "application/json"),
             ("Content-Length", str(len(body))),

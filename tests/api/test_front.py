@@ -7,10 +7,12 @@ import pytest
 import redis
 from django.test import RequestFactory
 from django.test.utils import override_settings
+from django.utils import timezone
 
 from customers.front import LookupFront
 from customers.models import Department, Staff, Tag, TagGroup
 from scrm.api.keys import revoke_key, ring
+from scrm.api.models import ApiKey
 from scrm.held import forget_all
 from scrm.wsgi import application
 from tests.api.clients import Api, customer
@@ -93,6 +95,13 @@ def test_a_cached_lookup_asks_no_database(company: None) -> None:
     with Counted() as counted:
         assert front.find(environ_of(api, "wm老王'🙂")) is not None
     assert sum(counted.counts.values()) == 0
+
+
+def test_a_key_that_is_only_used_here_counts_as_used(company: None) -> None:
+    warm(Api("other"))
+    api = Api("only-here")
+    assert LookupFront(Django()).find(environ_of(api, "wm老王'🙂")) is not None
+    assert ApiKey.objects.get(name="only-here").last_used_on == timezone.localdate()
 
 
 @pytest.mark.parametrize(
