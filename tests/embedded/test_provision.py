@@ -36,6 +36,8 @@ class Command:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            # A shell that runs the tests in the background has SIGINT ignored, and children would inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             **popen,
         )
         line = self.process.stdout.readline()
