@@ -21,7 +21,7 @@ def measure(results: Results, _customers: int) -> None:
     """Measure how fast callbacks are answered, and see that none is lost; dept_101 is on a server of its own."""
     folder = private_folder(Path(tempfile.mkdtemp(prefix="scrm-burst-")))
     server = private_postgres(folder)
-    before = os.environ["DEPARTMENT_DATABASES"]
+    before, entry_before = os.environ["DEPARTMENT_DATABASES"], dict(connections.settings[f"dept_{FRAGILE_HOME}"])
     try:
         _move_home(server)
         call_command("migrate_shards", verbosity=0)
@@ -30,6 +30,8 @@ def measure(results: Results, _customers: int) -> None:
     finally:
         os.environ["DEPARTMENT_DATABASES"] = before
         connections[f"dept_{FRAGILE_HOME}"].close()
+        connections.settings[f"dept_{FRAGILE_HOME}"] |= entry_before
+        settings.DATABASES[f"dept_{FRAGILE_HOME}"] |= entry_before
         server.start()
         server.stop()
         embedded.remove(folder)
