@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import structlog
-from django.db import InterfaceError, OperationalError, transaction
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, reset_queries, transaction
 from django.utils import timezone
 
 from customers.directory import DirectoryError
@@ -101,6 +102,8 @@ class Work:
         Raises ClaimLostError, and then nothing was written; SliceOverError once it has been.
         Database: three statements on control, four with a batch.
         """
+        if settings.DEBUG:
+            reset_queries()  # else Django keeps the text of every statement, and each holds a page of customers
         with transaction.atomic():
             claims.lock(self.run.pk, self.token)
             run = SyncRun.objects.get(pk=self.run.pk)
