@@ -336,6 +336,34 @@ class DirectoryEntry(models.Model):
         return self.external_userid
 
 
+class Identity(models.Model):
+    """A name that a shop or a mini-program has for a customer: unionid, openid, mobile, member_no, ….
+
+    Only a digest of the value is kept (customers.identities). A value that several customers claim names nobody.
+    owner: who says so (wecom, api, import); each replaces only its own. is_fresh: waiting behaviours have not been
+    looked through for it yet.
+    """
+
+    kind = models.CharField("身份类型", max_length=32)
+    digest = models.BinaryField("身份摘要", max_length=32)
+    external_userid = models.TextField("外部联系人ID", db_index=True)
+    owner = models.CharField("登记方", max_length=64)
+    is_fresh = models.BooleanField(default=True)
+    created_at = models.DateTimeField("登记时间", default=timezone.now)
+
+    class Meta:
+        db_table = "identities"
+        verbose_name = "身份映射"
+        verbose_name_plural = "身份映射"
+        constraints = [
+            models.UniqueConstraint(fields=["kind", "digest", "external_userid", "owner"], name="identity_once"),
+        ]
+        indexes = [models.Index(fields=["id"], name="identities_fresh", condition=models.Q(is_fresh=True))]
+
+    def __str__(self) -> str:
+        return f"{self.kind} → {self.external_userid}"
+
+
 class CustomerAlias(models.Model):
     """A former address: what move_customer leaves behind."""
 

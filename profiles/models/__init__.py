@@ -1,0 +1,46 @@
+"""Tables of behaviours, classes, runs, scores, segments, recommendations and figures, by their subject."""
+
+from profiles.models.behaviours import (
+    Behaviour,
+    BehaviourKey,
+    CustomerItem,
+    DailyTotal,
+    DayZone,
+    RunningTotal,
+    Totals,
+    WaitingBehaviour,
+)
+from profiles.models.classes import FactHistory, ProfileHistory, ProfileReview, Rule, RuleVersion
+from profiles.models.figures import DailyFigure
+from profiles.models.recommendations import Action, ItemAffinity, Recommendation, RecommendationRule
+from profiles.models.runs import BucketState, ProfileRun, RunClaim
+from profiles.models.scores import CustomerScore
+from profiles.models.segments import Segment, SegmentChange, SegmentMember
+
+__all__ = [
+    "Action",
+    "Behaviour",
+    "BehaviourKey",
+    "BucketState",
+    "CustomerItem",
+    "CustomerScore",
+    "DailyFigure",
+    "DailyTotal",
+    "DayZone",
+    "FactHistory",
+    "ItemAffinity",
+    "ProfileHistory",
+    "ProfileReview",
+    "ProfileRun",
+    "Recommendation",
+    "RecommendationRule",
+    "Rule",
+    "RuleVersion",
+    "RunClaim",
+    "RunningTotal",
+    "Segment",
+    "SegmentChange",
+    "SegmentMember",
+    "Totals",
+    "WaitingBehaviour",
+]

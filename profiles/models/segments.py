@@ -1,0 +1,83 @@
+"""Segments: their definitions in the control database, who is in them in the department databases."""
+
+from django.db import models
+from django.utils import timezone
+
+from scrm.sharding import model_config
+from scrm.sharding.fields import BucketField, CustomerIdField
+
+
+# ------------------------------------------------------------------------------------------- department databases
+@model_config(shard_group="departments")
+class SegmentMember(models.Model):
+    """That a customer is in a segment, since when."""
+
+    pk = models.CompositePrimaryKey("customer_id", "bucket", "segment_id")
+    customer_id = CustomerIdField("客户编号")
+    bucket = BucketField("分表")
+    segment_id = models.BigIntegerField("人群")
+    entered_at = models.DateTimeField("进入时间", default=timezone.now)
+
+    class Meta:
+        db_table = "segment_members"
+        verbose_name = "人群成员"
+        verbose_name_plural = "人群成员"
+        indexes = [models.Index(fields=["segment_id", "customer_id"], name="segment_members_segment")]
+
+    def __str__(self) -> str:
+        return f"{self.customer_id} in {self.segment_id}"
+
+
+@model_config(shard_group="departments")
+class SegmentChange(models.Model):
+    """That a customer entered or left a segment. cause: run:<id>, live, or who added or removed them by hand."""
+
+    pk = models.CompositePrimaryKey("customer_id", "bucket", "segment_id", "at")
+    customer_id = CustomerIdField("客户编号")
+    bucket = BucketField("分表")
+    segment_id = models.BigIntegerField("人群")
+    at = models.DateTimeField("时间", default=timezone.now)
+    entered = models.BooleanField("进入")
+    cause = models.TextField("原因")
+
+    class Meta:
+        db_table = "segment_changes"
+        verbose_name = "人群进出"
+        verbose_name_plural = "人群进出"
+
+    def __str__(self) -> str:
+        return f"{self.customer_id} {'→' if self.entered else '←'} {self.segment_id}"
+
+
+# ------------------------------------------------------------------------------------------------ control database
+class Segment(models.Model):
+    """A saved filter (dynamic), or a list of customers that somebody keeps (static).
+
+    groups: [[condition, …], …]: whoever meets all conditions of any group is in it. Empty for static ones.
+    """
+
+    class Kind(models.TextChoices):
+        DYNAMIC = "dynamic", "动态"
+        STATIC = "static", "静态"
+
+    name = models.CharField("名称", max_length=64, unique=True)
+    description = models.CharField("说明", max_length=200, default="", blank=True)
+    kind = models.CharField("类型", max_length=7, choices=Kind.choices, default=Kind.DYNAMIC)
+    groups = models.JSONField("条件", default=list, blank=True)
+    version = models.IntegerField("定义版本", default=1, help_text="grows with each change of the conditions")
+    is_active = models.BooleanField("启用", default=True)
+    error = models.TextField("问题", default="", blank=True, help_text="why its conditions cannot be evaluated")
+    counts = models.JSONField("人数", default=dict, blank=True, help_text="{home: members} as last counted")
+    counted_at = models.DateTimeField("统计时间", null=True, blank=True)
+    created_by = models.CharField("创建人", max_length=150, default="", blank=True)
+    created_at = models.DateTimeField("创建时间", default=timezone.now)
+    changed_at = models.DateTimeField("修改时间", default=timezone.now)
+
+    class Meta:
+        verbose_name = "客户人群"
+        verbose_name_plural = "客户人群"
+        permissions = [("export_segment", "可以导出人群成员")]
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
