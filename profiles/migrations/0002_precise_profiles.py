@@ -118,6 +118,7 @@ class Migration(migrations.Migration):
                 ('is_active', models.BooleanField(default=True, verbose_name='启用')),
                 ('error', models.TextField(blank=True, default='', help_text='why its conditions cannot be evaluated', verbose_name='问题')),
                 ('counts', models.JSONField(blank=True, default=dict, help_text='{home: members} as last counted', verbose_name='人数')),
+                ('computed', models.JSONField(blank=True, default=dict, help_text='{home: [version, buckets done]} of who is in it', verbose_name='计算进度')),
                 ('counted_at', models.DateTimeField(blank=True, null=True, verbose_name='统计时间')),
                 ('created_by', models.CharField(blank=True, default='', max_length=150, verbose_name='创建人')),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='创建时间')),
@@ -146,6 +147,11 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': '人群进出',
                 'db_table': 'segment_changes',
             },
+        ),
+        migrations.AddField(
+            model_name='profilerun',
+            name='fit_attempts',
+            field=models.SmallIntegerField(db_default=0, default=0, editable=False),
         ),
         migrations.AddField(
             model_name='profilerun',
@@ -269,12 +275,17 @@ class Migration(migrations.Migration):
                 ('state', models.TextField(choices=[('open', '待处理'), ('accepted', '已采纳'), ('dismissed', '已忽略'), ('expired', '已过期'), ('withdrawn', '已撤回')], default='open', verbose_name='状态')),
                 ('decided_at', models.DateTimeField(null=True, verbose_name='处理时间')),
                 ('decided_by', models.TextField(default='', verbose_name='处理人')),
+                ('note', models.TextField(default='', help_text="why it was accepted or dismissed, in the decider's words", verbose_name='处理说明')),
             ],
             options={
                 'verbose_name': '行动建议',
                 'verbose_name_plural': '行动建议',
                 'db_table': 'recommendations',
-                'indexes': [models.Index(condition=models.Q(('state', 'open')), fields=['-score', 'customer_id'], name='recommendations_open')],
+                'indexes': [
+                    models.Index(condition=models.Q(('state', 'open')), fields=['-score', 'customer_id'], name='recommendations_open'),
+                    models.Index(condition=models.Q(('state__in', ['accepted', 'dismissed'])), fields=['rule_id', 'state'], name='recommendations_decided'),
+                ],
+                'constraints': [models.UniqueConstraint(condition=models.Q(('state', 'open')), fields=('customer_id', 'bucket', 'rule_id'), name='recommendation_open_once')],
             },
         ),
         migrations.CreateModel(
@@ -291,6 +302,23 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': '人群成员',
                 'db_table': 'segment_members',
                 'indexes': [models.Index(fields=['segment_id', 'customer_id'], name='segment_members_segment')],
+            },
+        ),
+        migrations.CreateModel(
+            name='SegmentDay',
+            fields=[
+                ('pk', models.CompositePrimaryKey('bucket', 'segment_id', 'day', blank=True, editable=False, primary_key=True, serialize=False)),
+                ('bucket', models.SmallIntegerField()),
+                ('segment_id', models.BigIntegerField(verbose_name='人群')),
+                ('day', models.DateField(verbose_name='日期')),
+                ('entered', models.IntegerField(default=0, verbose_name='进入')),
+                ('left_it', models.IntegerField(default=0, verbose_name='离开')),
+                ('members', models.BigIntegerField(default=0, verbose_name='人数')),
+            ],
+            options={
+                'verbose_name': '人群每日进出',
+                'verbose_name_plural': '人群每日进出',
+                'db_table': 'segment_days',
             },
         ),
         migrations.CreateModel(

@@ -44,6 +44,7 @@ class Recommendation(models.Model):
     state = models.TextField("状态", choices=State.choices, default=State.OPEN)
     decided_at = models.DateTimeField("处理时间", null=True)
     decided_by = models.TextField("处理人", default="")
+    note = models.TextField("处理说明", default="", help_text="why it was accepted or dismissed, in the decider's words")
 
     class Meta:
         db_table = "recommendations"
@@ -53,7 +54,17 @@ class Recommendation(models.Model):
             models.Index(
                 fields=["-score", "customer_id"], name="recommendations_open", condition=models.Q(state="open")
             ),
-        ]
+            models.Index(
+                fields=["rule_id", "state"], name="recommendations_decided",
+                condition=models.Q(state__in=["accepted", "dismissed"]),
+            ),
+        ]  # fmt: skip
+        constraints = [
+            models.UniqueConstraint(
+                fields=["customer_id", "bucket", "rule_id"], name="recommendation_open_once",
+                condition=models.Q(state="open"),
+            ),
+        ]  # fmt: skip
 
     def __str__(self) -> str:
         return f"{self.customer_id} {self.action}"

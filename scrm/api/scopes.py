@@ -1,13 +1,14 @@
 """What a key may do. A key holds any number of these; an endpoint asks for one.
 
-customers:read    look customers up, list and search them
-customers:write   create and change customers
-customers:erase   erase customers
-behaviors:write   record behaviours
-profiles:read     profiles, their reasons and history, summaries, runs
-profiles:write    start profile runs
-wxwork:jssdk      have pages signed for WeCom's JSSDK
-pii:read          mobiles in clear
+customers:read         look customers up, list and search them
+customers:write        create and change customers
+customers:erase        erase customers
+behaviors:write        record behaviours
+profiles:read          profiles, their reasons and history, summaries, runs
+profiles:write         start profile runs
+recommendations:write  accept and dismiss next best actions
+wxwork:jssdk           have pages signed for WeCom's JSSDK
+pii:read               mobiles in clear
 """
 
 CUSTOMERS_READ = "customers:read"
@@ -16,6 +17,7 @@ CUSTOMERS_ERASE = "customers:erase"
 BEHAVIORS_WRITE = "behaviors:write"
 PROFILES_READ = "profiles:read"
 PROFILES_WRITE = "profiles:write"
+RECOMMENDATIONS_WRITE = "recommendations:write"
 WXWORK_JSSDK = "wxwork:jssdk"
 PII_READ = "pii:read"
 
@@ -26,6 +28,7 @@ SCOPES = {
     BEHAVIORS_WRITE: "写入客户行为",
     PROFILES_READ: "查看客户画像",
     PROFILES_WRITE: "运行画像任务",
+    RECOMMENDATIONS_WRITE: "采纳或忽略行动建议",
     WXWORK_JSSDK: "为企业微信侧边栏页面签名",
     PII_READ: "查看完整手机号",
 }
