@@ -312,7 +312,7 @@ class Migration(migrations.Migration):
                 ('segment_id', models.BigIntegerField(verbose_name='人群')),
                 ('day', models.DateField(verbose_name='日期')),
                 ('entered', models.IntegerField(default=0, verbose_name='进入')),
-                ('left_it', models.IntegerField(default=0, verbose_name='离开')),
+                ('departed', models.IntegerField(default=0, verbose_name='离开')),
                 ('members', models.BigIntegerField(default=0, verbose_name='人数')),
             ],
             options={

@@ -15,7 +15,7 @@ from profiles.models.figures import DailyFigure
 from profiles.models.recommendations import Action, ItemAffinity, Recommendation, RecommendationRule
 from profiles.models.runs import BucketState, ProfileRun, RunClaim
 from profiles.models.scores import CustomerScore
-from profiles.models.segments import Segment, SegmentChange, SegmentMember
+from profiles.models.segments import Segment, SegmentChange, SegmentDay, SegmentMember
 
 __all__ = [
     "Action",
@@ -40,6 +40,7 @@ __all__ = [
     "RunningTotal",
     "Segment",
     "SegmentChange",
+    "SegmentDay",
     "SegmentMember",
     "Totals",
     "WaitingBehaviour",

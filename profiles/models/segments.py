@@ -49,6 +49,27 @@ class SegmentChange(models.Model):
         return f"{self.customer_id} {'→' if self.entered else '←'} {self.segment_id}"
 
 
+@model_config(shard_group="departments")
+class SegmentDay(models.Model):
+    """How many entered and left a segment on a day, and how many were in it at its end, in one bucket."""
+
+    pk = models.CompositePrimaryKey("bucket", "segment_id", "day")
+    bucket = models.SmallIntegerField()
+    segment_id = models.BigIntegerField("人群")
+    day = models.DateField("日期")
+    entered = models.IntegerField("进入", default=0)
+    departed = models.IntegerField("离开", default=0)
+    members = models.BigIntegerField("人数", default=0)
+
+    class Meta:
+        db_table = "segment_days"
+        verbose_name = "人群每日进出"
+        verbose_name_plural = "人群每日进出"
+
+    def __str__(self) -> str:
+        return f"{self.segment_id} {self.day}: +{self.entered} -{self.departed}"
+
+
 # ------------------------------------------------------------------------------------------------ control database
 class Segment(models.Model):
     """A saved filter (dynamic), or a list of customers that somebody keeps (static).
@@ -68,6 +89,9 @@ class Segment(models.Model):
     is_active = models.BooleanField("启用", default=True)
     error = models.TextField("问题", default="", blank=True, help_text="why its conditions cannot be evaluated")
     counts = models.JSONField("人数", default=dict, blank=True, help_text="{home: members} as last counted")
+    computed = models.JSONField(
+        "计算进度", default=dict, blank=True, help_text="{home: [version, buckets done]} of who is in it"
+    )
     counted_at = models.DateTimeField("统计时间", null=True, blank=True)
     created_by = models.CharField("创建人", max_length=150, default="", blank=True)
     created_at = models.DateTimeField("创建时间", default=timezone.now)
