@@ -17,7 +17,7 @@ from customers.admin import ReadOnlyAdmin
 from customers.templatetags.customers import class_badge
 from profiles import publishing
 from profiles.models import ProfileRun, RuleVersion
-from profiles.pages import rules, runs
+from profiles.pages import conditions, rules, runs
 from profiles.pages.sections import older_behaviours
 
 STATES = {"进行中": "info", "完成": "success", "部分完成": "warning", "失败": "danger"}
@@ -44,7 +44,7 @@ class RuleVersionAdmin(ModelAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         pages = {
-            "check/": ("check", rules.check_conditions),
+            "check/": ("check", conditions.check_conditions),
             "<int:version_id>/change/": ("change", rules.version_page),
             "<int:version_id>/copy/": ("copy", rules.copy_version),
             "<int:version_id>/publish/": ("publish", rules.publish_page),
