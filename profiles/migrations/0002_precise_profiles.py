@@ -257,6 +257,22 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='HomeItems',
+            fields=[
+                ('home', models.IntegerField(primary_key=True, serialize=False, verbose_name='归属库')),
+                ('buyers', models.JSONField(default=dict, verbose_name='购买客户数')),
+                ('names', models.JSONField(default=dict, verbose_name='商品名')),
+                ('pairs', models.JSONField(default=list, verbose_name='共同购买')),
+                ('run_id', models.BigIntegerField(verbose_name='任务')),
+            ],
+            options={
+                'verbose_name': '归属库商品',
+                'verbose_name_plural': '归属库商品',
+                'db_table': 'home_items',
+                'default_permissions': (),
+            },
+        ),
+        migrations.CreateModel(
             name='Recommendation',
             fields=[
                 ('pk', models.CompositePrimaryKey('customer_id', 'bucket', 'recommendation_id', blank=True, editable=False, primary_key=True, serialize=False)),
@@ -275,7 +291,7 @@ class Migration(migrations.Migration):
                 ('state', models.TextField(choices=[('open', '待处理'), ('accepted', '已采纳'), ('dismissed', '已忽略'), ('expired', '已过期'), ('withdrawn', '已撤回')], default='open', verbose_name='状态')),
                 ('decided_at', models.DateTimeField(null=True, verbose_name='处理时间')),
                 ('decided_by', models.TextField(default='', verbose_name='处理人')),
-                ('note', models.TextField(default='', help_text="why it was accepted or dismissed, in the decider's words", verbose_name='处理说明')),
+                ('note', models.TextField(default='', help_text='why, in the words of who accepted or dismissed it', verbose_name='处理说明')),
             ],
             options={
                 'verbose_name': '行动建议',

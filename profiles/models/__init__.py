@@ -12,7 +12,13 @@ from profiles.models.behaviours import (
 )
 from profiles.models.classes import FactHistory, ProfileHistory, ProfileReview, Rule, RuleVersion
 from profiles.models.figures import DailyFigure
-from profiles.models.recommendations import Action, ItemAffinity, Recommendation, RecommendationRule
+from profiles.models.recommendations import (
+    Action,
+    HomeItems,
+    ItemAffinity,
+    Recommendation,
+    RecommendationRule,
+)
 from profiles.models.runs import BucketState, ProfileRun, RunClaim
 from profiles.models.scores import CustomerScore
 from profiles.models.segments import Segment, SegmentChange, SegmentDay, SegmentMember
@@ -28,6 +34,7 @@ __all__ = [
     "DailyTotal",
     "DayZone",
     "FactHistory",
+    "HomeItems",
     "ItemAffinity",
     "ProfileHistory",
     "ProfileReview",

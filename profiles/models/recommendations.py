@@ -44,7 +44,7 @@ class Recommendation(models.Model):
     state = models.TextField("状态", choices=State.choices, default=State.OPEN)
     decided_at = models.DateTimeField("处理时间", null=True)
     decided_by = models.TextField("处理人", default="")
-    note = models.TextField("处理说明", default="", help_text="why it was accepted or dismissed, in the decider's words")
+    note = models.TextField("处理说明", default="", help_text="why, in the words of who accepted or dismissed it")
 
     class Meta:
         db_table = "recommendations"
@@ -116,3 +116,25 @@ class ItemAffinity(models.Model):
 
     def __str__(self) -> str:
         return f"{self.item_id} → {self.other_id}"
+
+
+class HomeItems(models.Model):
+    """What customers of one home bought together, as last counted there: a home that is down keeps it.
+
+    buyers: {item: customers}, names: {item: name}, pairs: [[item, other, customers], …] with item < other.
+    """
+
+    home = models.IntegerField("归属库", primary_key=True)
+    buyers = models.JSONField("购买客户数", default=dict)
+    names = models.JSONField("商品名", default=dict)
+    pairs = models.JSONField("共同购买", default=list)
+    run_id = models.BigIntegerField("任务")
+
+    class Meta:
+        db_table = "home_items"
+        verbose_name = "归属库商品"
+        verbose_name_plural = "归属库商品"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return str(self.home)

@@ -97,14 +97,19 @@ class ProfileRun(models.Model):
     finished_at = models.DateTimeField("结束时间", null=True, blank=True)
     summary = models.JSONField("结果", default=dict)
     # What everybody's rows together say, once all homes have reported: see profiles.fitting.
+    # 1 classify, 2 score and act, 4 figures.
     phase = models.SmallIntegerField("阶段", default=1, db_default=1)
+    # Who does what one process does alone, the fit or the figures: see profiles.alone.
     fit_token = models.UUIDField(null=True, blank=True, editable=False)
     fit_heartbeat = models.DateTimeField(null=True, blank=True, editable=False)
+    fit_attempts = models.SmallIntegerField(default=0, db_default=0, editable=False)
     rfm = models.JSONField("RFM 阈值", null=True, blank=True)
     value_model = models.JSONField("价值模型", null=True, blank=True)
 
     # Set by runs.start_run: whether that call made the run, or found it.
     is_new = False
+    # Set by runs.resume: the fit or the figures are due, and nobody does them.
+    is_step_due = False
 
     class Meta:
         verbose_name = "画像任务"

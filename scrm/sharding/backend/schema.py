@@ -50,7 +50,7 @@ class DatabaseSchemaEditor(schema.DatabaseSchemaEditor):
             columns.append(f"{quote(str(field.column))} {definition.replace(' PRIMARY KEY', '')}")
         columns.append(f"PRIMARY KEY ({', '.join(map(quote, key_columns(model)))})")
         columns.append(f"CONSTRAINT {quote(table + '_bucket')} CHECK (bucket = customer_id % {ids.BUCKETS})")
-        # A unique constraint with a condition is an index to PostgreSQL: Django defers that itself, and gives None here.
+        # One with a condition is an index to PostgreSQL: Django defers it by itself, and gives None here.
         constraints = [constraint.constraint_sql(model, self) for constraint in model._meta.constraints]
         columns += [str(sql) for sql in constraints if sql is not None]
         self.execute(f"CREATE TABLE {quote(table)} ({', '.join(columns)}) PARTITION BY LIST (bucket)", params=None)
