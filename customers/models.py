@@ -178,16 +178,21 @@ class DirtyCustomer(models.Model):
     """A customer whose class may differ from the stored one.
 
     mark changes with each marking, so that a run clears only what it has seen. last_day is the newest day that an
-    input lies on (null: no day): a run clears the mark only if that is before its as_of.
+    input lies on (null: no day): a run clears the mark only if that is before its as_of. awaits_segments: nobody has
+    looked since whether the customer enters or leaves a segment (see customers.marks).
     """
 
     customer_id = CustomerIdField(primary_key=True)
     bucket = BucketField()
     mark = models.BigIntegerField()
     last_day = models.DateField(null=True)
+    awaits_segments = models.BooleanField(default=True, db_default=True)
 
     class Meta:
         db_table = "dirty_customers"
+        indexes = [
+            models.Index(fields=["customer_id"], name="dirty_awaiting", condition=models.Q(awaits_segments=True)),
+        ]
 
     def __str__(self) -> str:
         return str(self.customer_id)

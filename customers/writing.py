@@ -32,6 +32,8 @@ DEFAULTS: dict[str, Any] = {
     "mobile": "", "attributes": {},
 }  # fmt: skip
 
+# Fields by which segments choose.
+COMPARED_FIELDS = {"type", "gender"}
 FOLLOW_NAMES = [one.name for one in fields(FollowData)]
 # Of a follow, what stays as it is stored where it is not given; and what nobody is shown.
 KEPT = ("created_at", "lost_by", "personal_tags", "read_at")
@@ -171,8 +173,8 @@ def update_customers(home: int, items: Mapping[int, CustomerData], *, now: datet
     """Change customers that exist; who is not there is told, never inserted.
 
     Nothing is written of a customer whom the data does not change, so a repeat bumps no version and empties no cache;
-    but for stamps of having been read, which nobody is shown. Marked dirty is whose follows or tags changed such that
-    a rule could tell: the number of live ones, the tags on them, or our own.
+    but for stamps of having been read, which nobody is shown. Marked dirty is whose fields, follows or tags changed
+    such that a rule or a segment could tell.
     Database: the home's, in one transaction, at most nine statements whatever the number.
     """
     written = Written()
@@ -212,7 +214,7 @@ def update_customers(home: int, items: Mapping[int, CustomerData], *, now: datet
                 if not _is_to_be_stamped(before, item, follows.get(customer_id, {})):
                     continue
                 after["read_at"] = item.read_at or before["read_at"]
-            if changed & {"follows", "tags"} and _inputs_differ(item, *children):
+            if changed & COMPARED_FIELDS or (changed & {"follows", "tags"} and _inputs_differ(item, *children)):
                 inputs_changed.add(customer_id)
             rows.append({**after, "only_stamp": not changed})
         if rows:
@@ -382,14 +384,29 @@ def _is_to_be_stamped(before: Mapping[str, Any], item: CustomerData, follows: Ma
 
 
 def _inputs_differ(item: CustomerData, follows: Mapping[str, Mapping[str, Any]], tags: set[str]) -> bool:
-    """Tell whether a rule could tell the difference: by live follows, by tags on them, by our own tags."""
+    """Tell whether a rule or a segment could tell the difference: by live follows, tags on them, our own tags."""
     if item.tag_ids is not None and set(item.tag_ids) != tags:
         return True
     if item.follows is None:
         return False
-    live_before = [row["tag_ids"] for row in follows.values() if row["lost_at"] is None]
-    live_after = [follow.tag_ids for follow in item.follows if follow.lost_at is None]
-    return len(live_before) != len(live_after) or set().union(*live_before) != set().union(*live_after)
+    live_before = {userid: row for userid, row in follows.items() if row["lost_at"] is None}
+    live_after = {follow.userid: follow for follow in item.follows if follow.lost_at is None}
+    if live_before.keys() != live_after.keys():
+        return True
+    if _tags_on(row["tag_ids"] for row in live_before.values()) != _tags_on(one.tag_ids for one in live_after.values()):
+        return True
+    return any(_begins_differently(live_before[userid], follow) for userid, follow in live_after.items())
+
+
+def _tags_on(lists: Iterable[Iterable[str]]) -> set[str]:
+    return set().union(*lists)
+
+
+def _begins_differently(before: Mapping[str, Any], after: FollowData) -> bool:
+    """Tell whether the same two have come together in another way, or at another time."""
+    if (before["add_way"], before["state"]) != (after.add_way, after.state):
+        return True
+    return after.created_at is not None and after.created_at != before["created_at"]
 
 
 def _write_children(

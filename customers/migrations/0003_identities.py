@@ -11,6 +11,15 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.AddField(
+            model_name='dirtycustomer',
+            name='awaits_segments',
+            field=models.BooleanField(db_default=True, default=True),
+        ),
+        migrations.AddIndex(
+            model_name='dirtycustomer',
+            index=models.Index(condition=models.Q(('awaits_segments', True)), fields=['customer_id'], name='dirty_awaiting'),
+        ),
         migrations.CreateModel(
             name='Identity',
             fields=[

@@ -24,6 +24,7 @@ from django.db import OperationalError
 
 from customers import directory
 from customers.identity import is_external_userid
+from customers.marks import tell_marked
 from customers.records import CustomerData
 from profiles.behaviours.contents import Bounds, Contents, Rejection, read_contents
 from profiles.behaviours.refunds import Purchase, take_back
@@ -185,6 +186,7 @@ def _record_home(home: int, items: Sequence[tuple[int, Contents]], *, source: st
                 decision = _decide(items, _look(cursor, items, source))
                 if decision.rows:
                     _write(cursor, decision, source, now)
+                    tell_marked(home, sorted({row["customer_id"] for row in decision.rows}))
             return decision
         except _OvertakenError:
             pass

@@ -95,7 +95,7 @@ WITH given AS MATERIALIZED (
     FROM (SELECT customer_id, bucket, max(day) AS day FROM accepted
           GROUP BY customer_id, bucket ORDER BY customer_id) AS one
     ON CONFLICT (customer_id, bucket) DO UPDATE
-    SET mark = excluded.mark, last_day = GREATEST(marked.last_day, excluded.last_day)
+    SET mark = excluded.mark, last_day = GREATEST(marked.last_day, excluded.last_day), awaits_segments = true
 ){{refunds}}
 SELECT count(*) FROM keys
 """  # noqa: S608 - made of constants
