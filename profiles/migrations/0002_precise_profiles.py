@@ -185,6 +185,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name='ruleversion',
+            name='changed_at',
+            field=models.DateTimeField(default=django.utils.timezone.now, verbose_name='修改时间'),
+        ),
+        migrations.AddField(
+            model_name='ruleversion',
             name='valid_from',
             field=models.DateField(blank=True, help_text='null: as soon as it is published', null=True, verbose_name='生效日'),
         ),

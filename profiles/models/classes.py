@@ -91,6 +91,8 @@ class RuleVersion(models.Model):
     default_profile = models.CharField("默认画像", max_length=64)
     note = models.CharField("说明", max_length=200, default="", blank=True)
     created_at = models.DateTimeField("创建时间", default=timezone.now)
+    # When what it says last changed: a dry run that began later tried exactly this.
+    changed_at = models.DateTimeField("修改时间", default=timezone.now)
     published_at = models.DateTimeField("发布时间", null=True, blank=True)
     published_by = models.CharField("发布人", max_length=150, default="", blank=True)
     valid_from = models.DateField("生效日", null=True, blank=True, help_text="null: as soon as it is published")
