@@ -4,9 +4,9 @@
     score = 100 x odds / (1 + odds), rounded
 
 base   the rule's, 1..99
-rate   how often its suggestions are accepted, smoothed: (accepted + 5) / (accepted + dismissed + 10), in twentieths from
-       0.05 to 0.95. Nobody has decided: 0.5, and the odds are the base's. In twentieths, so that one more decision does
-       not rewrite everybody's score.
+rate   how often its suggestions are accepted, smoothed: (accepted + 5) / (accepted + dismissed + 10), in twentieths
+       from 0.05 to 0.95. Nobody has decided: 0.5, and the odds are the base's. In twentieths, so that one more
+       decision does not rewrite everybody's score.
 worth  by the M of RFM: 1 0.6, 2 0.8, 3 1, 4 1.25, 5 1.6; who has none counts as 3
 fit    of a cross-sell: 0.5 + the similarity of its best item, in tenths; 1 of everything else
 
