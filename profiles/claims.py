@@ -1,18 +1,20 @@
 """Claims of work on one bucket, in the department database beside what they guard. Rows are the truth.
 
-    waiting ──take──> running ──finish──> done
-       ^                 │ ├──fail, release──> waiting   (due later each time)
-       │                 │ └──no progress in MAX_ATTEMPTS──> failed
-       └──(nobody)       └──silent for SILENT_SECONDS: whoever takes it goes on from its position
+    waiting ──take──> running ──end of phase 1 and of 3──> done      (phase 2 goes straight on to 3)
+     ^   ^               │ ├──fail, release──> waiting   (due later each time)
+     │   │               │ └──no progress in MAX_ATTEMPTS──> failed
+     │   └──(nobody)     └──silent for SILENT_SECONDS: whoever takes it goes on from its position
+     └── done with phase 1: `open_second` sends it to phase 2, once everybody has reported and the fit is made
 
 Taking a claim gives it a new token. Every transaction that does a claim's work ends with `advance`, an UPDATE that must
 find the token: a worker that was stopped, and overtaken while it slept, finds none and its transaction rolls back.
 All times are the department database's own, so that machines need not agree.
 """
 
+import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
@@ -24,6 +26,8 @@ from scrm import sharding
 from scrm.sharding.ids import BUCKETS
 
 REPORT, FULL, INCREMENTAL = "report", "full", "incremental"
+# What is done to the customers of a bucket, in this order. A claim that only reports has but the first.
+CLASSIFY, SCORE, ACT = 1, 2, 3
 # The keeper looks every ten seconds: what a killed worker had begun, and what it had only been told of, is taken up
 # within a minute.
 SILENT_SECONDS = 30
@@ -45,14 +49,20 @@ WHERE run_id < %(run_id)s AND state IN ('waiting', 'running') AND mode <> 'repor
 """
 MAKE = """
 INSERT INTO run_claims (run_id, bucket, state, token, heartbeat, due_at, attempts, error, mode, position, total, judged,
-    changed, updated, moves, classes)
+    changed, updated, moves, classes, samples, phase, phases)
 SELECT %(run_id)s, bucket, 'waiting', NULL, clock_timestamp(), clock_timestamp(), 0, '', %(mode)s, 0, 0, 0, 0, 0,
-    '[]', '{}'
+    '[]', '{}', '[]', 1, '{}'
 FROM generate_series(0, %(buckets)s - 1) AS bucket
 WHERE %(mode)s = 'report' OR NOT EXISTS (SELECT 1 FROM run_claims WHERE run_id > %(run_id)s AND mode <> 'report')
 ON CONFLICT (run_id, bucket) DO NOTHING
 """
-COLUMNS = "mode, position, total, judged, changed, updated, moves, classes"
+OPEN_SECOND = f"""
+UPDATE run_claims SET state = 'waiting', phase = {SCORE}, position = 0, token = NULL, offered_at = NULL, attempts = 0,
+    error = '', due_at = clock_timestamp(), finished_at = NULL
+WHERE run_id = %(run_id)s AND state = 'done' AND phase = {CLASSIFY} AND mode <> '{REPORT}'
+  AND NOT EXISTS (SELECT 1 FROM run_claims WHERE run_id > %(run_id)s AND mode <> '{REPORT}')
+"""  # noqa: S608 - made of constants
+COLUMNS = "mode, position, total, judged, changed, updated, moves, classes, samples, phase, phases"
 GIVE_UP = f"""
 UPDATE run_claims SET state = 'failed', token = NULL, finished_at = clock_timestamp(),
     error = CASE WHEN error = '' THEN 'Its workers stopped without a word.' ELSE error END
@@ -64,15 +74,18 @@ UPDATE run_claims SET state = 'running', token = %(token)s, heartbeat = clock_ti
 WHERE run_id = %(run_id)s AND bucket = %(bucket)s AND {FREE} AND attempts < {MAX_ATTEMPTS}
 RETURNING {COLUMNS}
 """  # noqa: S608
-ADVANCE = """
+ADVANCE = f"""
 UPDATE run_claims SET heartbeat = clock_timestamp(), mode = %(mode)s, total = %(total)s, judged = %(judged)s,
-    changed = %(changed)s, updated = %(updated)s, moves = %(moves)s, classes = %(classes)s, position = %(position)s,
-    attempts = CASE WHEN position < %(position)s THEN 0 ELSE attempts END,
-    error = CASE WHEN position < %(position)s THEN '' ELSE error END,
+    changed = %(changed)s, updated = %(updated)s, moves = %(moves)s, classes = %(classes)s, samples = %(samples)s,
+    phases = %(phases)s,
+    position = CASE WHEN %(goes_on)s THEN 0 ELSE %(position)s END,
+    phase = CASE WHEN %(goes_on)s THEN {ACT} ELSE phase END,
+    attempts = CASE WHEN %(goes_on)s OR position < %(position)s THEN 0 ELSE attempts END,
+    error = CASE WHEN %(goes_on)s OR position < %(position)s THEN '' ELSE error END,
     state = CASE WHEN %(ends)s THEN 'done' ELSE state END, token = CASE WHEN %(ends)s THEN NULL ELSE token END,
     finished_at = CASE WHEN %(ends)s THEN clock_timestamp() END
-WHERE run_id = %(run_id)s AND bucket = %(bucket)s AND token = %(token)s AND state = 'running'
-"""
+WHERE run_id = %(run_id)s AND bucket = %(bucket)s AND token = %(token)s AND state = 'running' AND phase = %(phase)s
+"""  # noqa: S608 - made of constants
 GIVE_BACK = """
 UPDATE run_claims SET state = 'waiting', token = NULL, error = %(error)s, offered_at = NULL,
     attempts = CASE WHEN %(error)s = '' THEN 0 ELSE attempts END,
@@ -109,11 +122,32 @@ class Claim:
     updated: int
     moves: Counter[tuple[str | None, str]] = field(default_factory=Counter)
     classes: Counter[str] = field(default_factory=Counter)
+    samples: dict[tuple[str | None, str], list[int]] = field(default_factory=dict)
+    phase: int = CLASSIFY
+    phases: dict[str, dict[str, Any]] = field(default_factory=dict)
+    # When this process last added to the seconds of a phase.
+    timed_at: float = field(default_factory=time.monotonic, repr=False)
+
+    @property
+    def tally(self) -> dict[str, Any]:
+        """What has been counted in the phase that the claim is in, to be added to: total, done, written, seconds."""
+        return self.phases.setdefault(str(self.phase), {"total": 0, "done": 0, "written": 0, "seconds": 0.0})
+
+    def go_on(self) -> bool:
+        """Turn to the next phase after a transaction has ended this one; False when the claim is done with for now."""
+        if self.phase != SCORE:
+            return False
+        self.phase, self.position = ACT, 0
+        return True
 
 
 @dataclass(frozen=True)
 class ClaimView:
-    """What one claim looks like from outside. is_free: nobody works on it. moves: [[from or None, to, customers]]."""
+    """What one claim looks like from outside.
+
+    is_free: nobody works on it. moves: [[from or None, to, customers]]. samples: [[from or None, to, [customer_id]]].
+    phases: {phase: Claim.tally}.
+    """
 
     bucket: int
     state: str
@@ -126,26 +160,48 @@ class ClaimView:
     updated: int
     moves: list[list[Any]]
     classes: dict[str, int]
+    samples: list[list[Any]]
+    phase: int
+    phases: dict[str, dict[str, Any]]
     started_at: datetime | None
     finished_at: datetime | None
 
     @property
+    def has_reported(self) -> bool:
+        """Whether the first phase of it is over."""
+        return self.state in ("done", "failed") or self.phase > CLASSIFY
+
+    @property
     def is_over(self) -> bool:
-        return self.state in ("done", "failed")
+        """Whether nothing will be done about it any more."""
+        return self.state == "failed" or (self.state == "done" and (self.phase == ACT or self.mode == REPORT))
+
+    @property
+    def waits_for_others(self) -> bool:
+        """Whether it is done with the first phase and has a second."""
+        return self.has_reported and not self.is_over and self.phase == CLASSIFY
 
     @property
     def share(self) -> float:
-        """How much of it is done, from 0 to 1."""
+        """How much of it is done, from 0 to 1; each of its phases is as much as the others."""
         if self.is_over:
             return 1.0
-        return min(self.judged / self.total, 1.0) if self.total else 0.0
+        if self.phase > CLASSIFY:
+            tally = self.phases.get(str(self.phase), {})
+            part, total = tally.get("done", 0), tally.get("total", 0)
+        else:
+            part, total = self.judged, self.total
+        within = 1.0 if self.waits_for_others else min(part / total, 1.0) if total else 0.0
+        return within if self.mode == REPORT else (self.phase - CLASSIFY + within) / ACT
 
 
 VIEW = [one.name for one in fields(ClaimView)]
 
 
-def make(run_id: int, home: int, *, only_report: bool) -> None:
+def make(run_id: int, home: int, *, only_report: bool, second: bool = False) -> None:
     """See to it that a run has its claims on a home, and that no older run has any that writes. Repeatable.
+
+    second: everybody has reported, so that those which are done with the first phase go on with the second.
 
     Database: the home's, one transaction. Raises HomeUnavailableError.
     """
@@ -156,6 +212,8 @@ def make(run_id: int, home: int, *, only_report: bool) -> None:
         if not only_report:
             cursor.execute(END_OLDER, {"run_id": run_id, "error": f"Overtaken by run {run_id}."})
         cursor.execute(MAKE, {"run_id": run_id, "mode": mode, "buckets": BUCKETS})
+        if second:
+            cursor.execute(OPEN_SECOND, {"run_id": run_id})
 
 
 def take(
@@ -179,10 +237,7 @@ def take(
             if row is None:
                 cursor.execute(GIVE_UP, {"run_id": run_id})
                 return None
-            mode, position, total, judged, changed, updated = row[:6]
-            moves = Counter({(before, after): count for before, after, count in orjson.loads(row[6])})
-            classes = Counter[str](orjson.loads(row[7]))
-            claim = Claim(run_id, home, bucket, token, mode, position, total, judged, changed, updated, moves, classes)
+            claim = Claim(run_id, home, bucket, token, *row[:6], **_counted(row[6:9]), **_phases(row[9:]))
             begin(cursor, claim)
             return claim
     except OperationalError as error:
@@ -191,13 +246,39 @@ def take(
         raise
 
 
-def advance(cursor: Any, claim: Claim, *, ends: bool = False) -> None:
-    """Store how far a claim has come, or that it is done: the last statement on its database in each transaction of it.
+def _counted(row: Sequence[str]) -> dict[str, Any]:
+    moves, classes, samples = (orjson.loads(text) for text in row)
+    return {
+        "moves": Counter({(before, after): count for before, after, count in moves}),
+        "classes": Counter(classes),
+        "samples": {(before, after): ids for before, after, ids in samples},
+    }
 
+
+def _phases(row: Sequence[Any]) -> dict[str, Any]:
+    return {"phase": row[0], "phases": orjson.loads(row[1])}
+
+
+def advance(cursor: Any, claim: Claim, *, ends: bool = False) -> None:
+    """Store how far a claim has come: the last statement on its database in each transaction of it.
+
+    ends: with this its phase is over. After the first one it waits for the others, after the second the third begins
+    (Claim.go_on, once the transaction is committed), after the third it is done.
     Raises ClaimLostError, which must roll the transaction back.
     """
-    moves = [[before, after, count] for (before, after), count in claim.moves.items()]
-    cursor.execute(ADVANCE, {**vars(claim), "moves": _json(moves), "classes": _json(claim.classes), "ends": ends})
+    now = time.monotonic()
+    claim.tally["seconds"] = round(claim.tally["seconds"] + now - claim.timed_at, 3)
+    claim.timed_at = now
+    values = {
+        **vars(claim),
+        "moves": _json([[before, after, count] for (before, after), count in claim.moves.items()]),
+        "classes": _json(claim.classes),
+        "samples": _json([[before, after, ids] for (before, after), ids in claim.samples.items()]),
+        "phases": _json(claim.phases),
+        "goes_on": ends and claim.phase == SCORE,
+        "ends": ends and claim.phase != SCORE,
+    }
+    cursor.execute(ADVANCE, values)
     if cursor.rowcount != 1:
         raise ClaimLostError(f"Claim {claim.run_id}/{claim.home}/{claim.bucket} is no longer ours.")
 
@@ -236,7 +317,7 @@ def views(run_id: int, home: int) -> list[ClaimView]:
         )
         rows = cursor.fetchall()
     return [
-        ClaimView(**row | {"classes": orjson.loads(row["classes"]), "moves": orjson.loads(row["moves"])})
+        ClaimView(**row | {name: orjson.loads(row[name]) for name in ("classes", "moves", "samples", "phases")})
         for row in (dict(zip(VIEW, row, strict=True)) for row in rows)
     ]
 

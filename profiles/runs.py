@@ -1,12 +1,21 @@
 """Profile runs: started once, worked on by whoever comes, finished when every claim is over.
 
     start_run    the control row first (unique constraints decide races), then ten claims in each home
-    work         one claim: a Celery task, classify_profiles and the tests all call it
-    finish       when no claim is left: the run is done, or partial if something was not judged
+    work         one claim through its phases: a Celery task, classify_profiles and the tests all call it
+    finish       when every claim that can be reached is through: the next of these
+
+        phase     when                                         what one process does
+        1         all have reported                            the fit; then their claims go on with phase 2
+        2         all are through phases 2 and 3               the figures
+        4         figures of all homes are made                the run is done, or partial if something was not
+
+A run that only reports (a backtest, or one of a day before the last one) ends with its fit: nothing current changes.
 
 A run whose start was cut short, a home that was down at the start, a worker that died: `resume` mends all three, and
-the keeper calls it. A home that stays down keeps its run going (the others are done meanwhile) until the next run
-starts; then the run ends as partial, and the next one does that home's share too, since nothing there was cleared.
+the keeper calls it. A home that is down when the others have reported is left out of the fit, which the summary says;
+when it comes back it goes through its phases with the run's parameters, and the figures are made again. If it stays
+down, it keeps its run going until the next run starts; then the run ends as partial, and the next one does that home's
+share too, since nothing there was cleared.
 """
 
 import os
@@ -14,27 +23,38 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from enum import Enum
 from functools import partial
 from typing import Any
 
+import orjson
 import structlog
 from django.conf import settings
 from django.db import IntegrityError, connections, transaction
+from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
-from profiles import buckets, claims, publishing
+from profiles import alone, buckets, claims, fitting, phases, publishing
 from profiles.claims import ClaimLostError, ClaimView
 from profiles.days import day_of, day_zone
 from profiles.models import ProfileRun, RuleVersion
-from profiles.rules import MissingFactError, RuleError
+from profiles.rules import MissingFactError, RuleError, RuleSet
 from profiles.summaries import summarise
 from scrm import sharding
 
 logger = structlog.get_logger(__name__)
 
 Kind, State = ProfileRun.Kind, ProfileRun.State
+Wake = Callable[[ProfileRun, list[tuple[int, int]]], object]
+GAVE_UP = "Its workers stopped without a word."
 POLL_SECONDS = 0.5
 START_ATTEMPTS = 10
+
+
+class Step(Enum):
+    """What is to be done next about a run. WAIT: only homes that are down have something left."""
+
+    WORK, FIT, OPEN, FIGURES, WAIT, CLOSE = "work", "fit", "open", "figures", "wait", "close"
 
 
 class RunRefusedError(Exception):
@@ -53,9 +73,24 @@ class RunProgress:
         return [view for home in sorted(self.claims) for view in self.claims[home]]
 
     @property
+    def has_reported(self) -> bool:
+        """Whether all homes that could be asked are through the first phase."""
+        return all(len(views) > 0 and all(view.has_reported for view in views) for views in self.claims.values())
+
+    @property
     def is_over(self) -> bool:
         """Whether all claims of the homes that could be asked are over."""
         return all(len(views) > 0 and all(view.is_over for view in views) for views in self.claims.values())
+
+    @property
+    def writes(self) -> bool:
+        """Whether any claim does more than report."""
+        return any(view.mode != claims.REPORT for view in self.every_claim)
+
+    @property
+    def phase(self) -> int:
+        """The phase of the claims that are furthest behind."""
+        return min((view.phase for view in self.every_claim if not view.is_over), default=claims.ACT)
 
     @property
     def share(self) -> float:
@@ -141,13 +176,23 @@ def _make_way(run: ProfileRun, kind: str, as_of: date) -> bool:
     if run.kind == Kind.NIGHTLY and kind == Kind.NIGHTLY and run.as_of == as_of:
         return False
     overtaken = run.kind == Kind.NIGHTLY and kind == Kind.NIGHTLY and run.as_of < as_of
-    return finish(run, waits=False) or (overtaken and finish(run, waits=False, is_over=True))
+    run.refresh_from_db()
+    if run.state != State.RUNNING:
+        return True
+    progress = run_progress(run)
+    waits = next_step(run, progress) in (Step.WAIT, Step.CLOSE)
+    return _end(run, progress) if waits or overtaken else False
 
 
 def make_claims(run: ProfileRun) -> list[int]:
-    """Make whatever claims of a run are missing. Returns the homes that could not be reached."""
-    only_report = run.kind == Kind.BACKTEST
-    answers = sharding.fan_out(lambda home: claims.make(run.pk, home, only_report=only_report), _known(run))
+    """Make whatever claims of a run are missing, and send those to phase 2 that may go on with it.
+
+    Returns the homes that could not be reached. Database: one transaction on each home.
+    """
+    only_report, second = run.kind == Kind.BACKTEST, run.phase > claims.CLASSIFY
+    answers = sharding.fan_out(
+        lambda home: claims.make(run.pk, home, only_report=only_report, second=second), _known(run)
+    )
     return sorted([*answers.unavailable, *_unknown(run)])
 
 
@@ -165,9 +210,17 @@ def _unknown(run: ProfileRun) -> list[int]:
     return [home for home in run.homes if home not in sharding.shard_map()]
 
 
-def work(run_id: int, home: int, bucket: int, *, on_progress: Callable[[], object] = lambda: None) -> bool:
-    """Take a claim and do it to its end. Returns whether it was ours; False when somebody else has it.
+def work(
+    run_id: int,
+    home: int,
+    bucket: int,
+    *,
+    on_progress: Callable[[], object] = lambda: None,
+    wake: Wake = lambda *_: None,
+) -> bool:
+    """Take a claim and do it to its end, or to where it waits for the others; do what is due then of the run.
 
+    Returns whether it was ours; False when somebody else has it. wake: see finish.
     Never raises for what goes wrong with the claim: a home that goes down leaves it silent, an error gives it back with
     the error's text, to be taken again after a while, MAX_ATTEMPTS times without getting on.
     Database: control, two queries before and one after; the home's.
@@ -182,12 +235,14 @@ def work(run_id: int, home: int, bucket: int, *, on_progress: Callable[[], objec
         return False
     log = logger.bind(run=run_id, home=home, bucket=bucket)
     try:
-        begin = partial(buckets.begin, as_of=run.as_of, rule_set=rule_set, full=run.full)
+        begin = partial(_begin, run=run, rule_set=rule_set)
         claim = claims.take(run_id, home, bucket, begin=begin)
         if claim is None:
             return False
         try:
-            buckets.classify(claim, run.as_of, rule_set, on_progress=on_progress)
+            phases.PHASES[claim.phase](claim, run, on_progress)
+            while claim.go_on():
+                phases.PHASES[claim.phase](claim, run, on_progress)
         except (ClaimLostError, sharding.HomeUnavailableError):
             raise
         except (KeyboardInterrupt, SystemExit):
@@ -206,30 +261,126 @@ def work(run_id: int, home: int, bucket: int, *, on_progress: Callable[[], objec
     except (sharding.HomeUnavailableError, sharding.UnknownHomeError) as error:
         log.warning("claim_left", reason=str(error))
         return False
-    log.info("claim_done", mode=claim.mode, judged=claim.judged, changed=claim.changed, updated=claim.updated)
-    if all(view.is_over for view in claims.views(run_id, home)):
-        finish(run)
+    log.info("claim_done", phase=claim.phase, mode=claim.mode, judged=claim.judged, changed=claim.changed, updated=claim.updated)
+    if all(view.is_over or view.waits_for_others for view in claims.views(run_id, home)):
+        finish(run, wake=wake)
     return True
 
 
-def finish(run: ProfileRun, *, waits: bool = True, is_over: bool = False) -> bool:
-    """End a run if its claims are over. Returns whether it is ended now.
+def _begin(cursor: Any, claim: claims.Claim, run: ProfileRun, rule_set: RuleSet) -> None:
+    if claim.phase == claims.CLASSIFY:
+        buckets.begin(cursor, claim, as_of=run.as_of, rule_set=rule_set, full=run.full)
 
-    waits: not while a home is down. is_over: whatever its claims say (its successor ends them).
-    Of several who finish a run at once one does. Database: one query per home, one or two on control.
+
+def next_step(run: ProfileRun, progress: RunProgress) -> Step:
+    """Return what is due of a run, as far as can be seen."""
+    if not progress.claims:
+        return Step.WAIT
+    if not progress.has_reported:
+        return Step.WORK
+    if run.phase == claims.CLASSIFY:
+        return Step.FIT
+    if any(view.waits_for_others for view in progress.every_claim):
+        return Step.OPEN
+    if not progress.is_over:
+        return Step.WORK
+    if progress.writes and run.summary.get("figures_of") != sorted(progress.claims):
+        return Step.FIGURES
+    return Step.WAIT if progress.unavailable else Step.CLOSE
+
+
+def finish(run: ProfileRun, *, wake: Wake = lambda *_: None) -> bool:
+    """Do what is due of a run once its claims are through: the fit, the figures, its end. Returns whether it is ended.
+
+    wake: called with the run and (home, bucket) of claims that may be worked on now.
+    Of several who come at once one does it. Database: one query per home and step, a few on control; see the steps.
     """
-    run.refresh_from_db()
-    if run.state != State.RUNNING:
-        return True
-    progress = run_progress(run)
-    if not is_over and (not progress.is_over or (waits and progress.unavailable)):
-        if progress.unavailable != run.summary.get("unavailable", []):
-            summary = {"unavailable": progress.unavailable}
-            ProfileRun.objects.filter(pk=run.pk, state=State.RUNNING).update(summary=summary)
-            run.summary = summary
+    while True:
+        run.refresh_from_db()
+        if run.state != State.RUNNING:
+            return True
+        progress = run_progress(run)
+        match next_step(run, progress):
+            case Step.CLOSE:
+                return _end(run, progress)
+            case Step.OPEN:
+                make_claims(run)
+                wake(run, _offers(run))
+                return False
+            case Step.FIT | Step.FIGURES as due:
+                if not _take_step(run, progress, due):
+                    return False
+            case _:
+                if progress.unavailable != run.summary.get("unavailable", []):
+                    _note(run, unavailable=progress.unavailable)
+                return False
+
+
+def _take_step(run: ProfileRun, progress: RunProgress, due: Step) -> bool:
+    try:
+        with alone.taken(run) as step:
+            if step is None:
+                return False
+            began = time.monotonic()
+            if due == Step.FIT:
+                fitted, notes = _fit(run, gives_up=step.is_last_attempt)
+                notes["fit_seconds"] = round(time.monotonic() - began, 2)
+                step.end(claims.SCORE, rfm=fitted.rfm, value_model=fitted.value_model, summary=_with_notes(notes))
+            else:
+                notes = _compute_figures(run, gives_up=step.is_last_attempt)
+                notes |= {"figures_of": sorted(progress.claims), "figures_seconds": round(time.monotonic() - began, 2)}
+                step.end(phases.FIGURES, summary=_with_notes(notes))
+            logger.info("run_step_done", run=run.pk, step=due.value, **notes)
+    except alone.StepLostError as error:
+        logger.warning("run_step_lost", run=run.pk, step=due.value, reason=str(error))
         return False
+    return True
+
+
+def _fit(run: ProfileRun, *, gives_up: bool) -> tuple[fitting.Fitted, dict[str, Any]]:
+    """Fit a run; what goes wrong with it is noted, and costs no customer the class that was found."""
+    try:
+        if gives_up:
+            raise RuntimeError(GAVE_UP)
+        fitted = fitting.fit(run)
+        return fitted, {"fitted_without": fitted.without}
+    except Exception as error:
+        logger.exception("fit_failed", run=run.pk)
+        _close_departments(run)
+        return fitting.Fitted(), {"fit_error": f"{type(error).__name__}: {error}"[: claims.ERROR_LENGTH]}
+
+
+def _compute_figures(run: ProfileRun, *, gives_up: bool) -> dict[str, Any]:
+    try:
+        if gives_up:
+            raise RuntimeError(GAVE_UP)
+        phases.compute_figures(run)
+        return {"figures_error": ""}
+    except Exception as error:
+        logger.exception("figures_failed", run=run.pk)
+        _close_departments(run)
+        return {"figures_error": f"{type(error).__name__}: {error}"[: claims.ERROR_LENGTH]}
+
+
+def _close_departments(run: ProfileRun) -> None:
+    for home in _known(run):
+        connections[sharding.alias(home)].close()
+
+
+def _with_notes(notes: dict[str, Any]) -> RawSQL:
+    """Return an expression: the summary as it is by then, with some notes put into it."""
+    return RawSQL("summary || %s::jsonb", [orjson.dumps(notes).decode()])
+
+
+def _note(run: ProfileRun, **notes: Any) -> None:
+    ProfileRun.objects.filter(pk=run.pk, state=State.RUNNING).update(summary=_with_notes(notes))
+    run.refresh_from_db()
+
+
+def _end(run: ProfileRun, progress: RunProgress) -> bool:
     summary = summarise(run, progress.claims, progress.unavailable)
-    whole = not progress.unavailable and all(view.state == "done" for view in progress.every_claim) and progress.is_over
+    whole = progress.is_over and not progress.unavailable and not run.summary.get("fit_error")
+    whole = whole and all(view.state == "done" for view in progress.every_claim)
     return _close(run, State.DONE if whole else State.PARTIAL, summary)
 
 
@@ -241,7 +392,7 @@ def fail(run: ProfileRun, reason: str) -> None:
 
 def _close(run: ProfileRun, state: str, summary: dict[str, Any]) -> bool:
     ended = ProfileRun.objects.filter(pk=run.pk, state=State.RUNNING).update(
-        state=state, summary=summary, finished_at=timezone.now()
+        state=state, summary=_with_notes(summary), finished_at=timezone.now()
     )
     run.refresh_from_db()
     if ended:
@@ -252,10 +403,24 @@ def _close(run: ProfileRun, state: str, summary: dict[str, Any]) -> bool:
 
 
 def resume(run: ProfileRun) -> list[tuple[int, int]]:
-    """Mend a run: make missing claims, end it if it is over. Returns (home, bucket) of claims to tell workers of."""
+    """Mend a run: make and open missing claims, end it if it is over. Returns (home, bucket) to tell workers of.
+
+    run.is_step_due says afterwards whether a worker should be told of the fit or the figures.
+    """
     make_claims(run)
-    if finish(run):
+    run.refresh_from_db()
+    if run.state != State.RUNNING:
         return []
+    progress = run_progress(run)
+    due = next_step(run, progress)
+    if due == Step.CLOSE:
+        _end(run, progress)
+        return []
+    run.is_step_due = due in (Step.FIT, Step.FIGURES) and alone.is_free(run)
+    return _offers(run)
+
+
+def _offers(run: ProfileRun) -> list[tuple[int, int]]:
     answers = sharding.fan_out(lambda home: claims.offer(run.pk, home), _known(run))
     return [(home, bucket) for home in sorted(answers.results) for bucket in answers.results[home]]
 
@@ -282,7 +447,7 @@ def run_all(run: ProfileRun, progress: Callable[[RunProgress], object] = lambda 
         # Several processes that help begin at different ends.
         first = os.getpid() % len(free) if free else 0
         worked = [work(run.pk, home, bucket, on_progress=show) for home, bucket in free[first:] + free[:first]]
-        if finish(run) or (run.summary.get("unavailable") and run_progress(run).is_over):
+        if finish(run) or next_step(run, run_progress(run)) == Step.WAIT:
             progress(run_progress(run))
             return run
         if not any(worked):

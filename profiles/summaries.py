@@ -4,20 +4,25 @@
      "classes": {"潜在客户": 2900, "高价值客户": 100},
      "moves": [["潜在客户", "高价值客户", 12]],
      "homes": {"100": {"judged": …, "changed": …, "updated": …, "classes": …, "moves": …, "modes": ["full"],
-                       "seconds": 1.9}},
+                       "seconds": 1.9, "phases": {"classify": 1.2, "score": 0.5, "act": 0.2}}},
+     "phases": {"classify": 2.4, "fit": 1.1, "score": 1.0, "act": 0.4, "figures": 0.3},
+     "scored": 40, "fitted_without": [], "fit_error": "…", "figures_error": "…",
      "failed": [{"home": 100, "bucket": 3, "error": "…"}]}
 
 classes counts everybody in the homes that answered, also those whom an incremental run had no need to look at; for a
-run that only reports, those it would put into each class. seconds: what a home's claims took, one after the other.
+run that only reports, those it would put into each class. seconds: what the work on a home's claims took, one after
+the other. scored: customers whose RFM, value or warning was written. fit_error: why there are no new scores.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from profiles.claims import REPORT, ClaimView, merged
+from profiles.claims import ACT, CLASSIFY, REPORT, SCORE, ClaimView, merged
 from profiles.models import ProfileRun
 from scrm import sharding
+
+PHASE_NAMES = {CLASSIFY: "classify", SCORE: "score", ACT: "act"}
 
 
 def summarise(run: ProfileRun, claims: Mapping[int, Sequence[ClaimView]], unavailable: Sequence[int]) -> dict[str, Any]:
@@ -36,6 +41,9 @@ def summarise(run: ProfileRun, claims: Mapping[int, Sequence[ClaimView]], unavai
         "classes": dict(classes.most_common()),
         "moves": merged(move for view in views for move in view.moves),
         "homes": {str(home): one for home, one in homes.items()},
+        "scored": sum(view.phases.get(str(SCORE), {}).get("written", 0) for view in views),
+        "phases": _phase_seconds(views)
+        | {name: run.summary[f"{name}_seconds"] for name in ("fit", "figures") if f"{name}_seconds" in run.summary},
         "failed": [
             {"home": home, "bucket": view.bucket, "error": view.error}
             for home, views in sorted(claims.items())
@@ -49,7 +57,7 @@ def _of_home(views: Sequence[ClaimView], counted: Mapping[int, Mapping[str, int]
     classes: Counter[str] = Counter()
     for view in views:
         classes.update(view.classes if view.mode == REPORT else counted.get(view.bucket, {}))
-    took = [view.finished_at - view.started_at for view in views if view.started_at and view.finished_at]
+    phases = _phase_seconds(views)
     return {
         "judged": sum(view.judged for view in views),
         "changed": sum(view.changed for view in views),
@@ -57,7 +65,15 @@ def _of_home(views: Sequence[ClaimView], counted: Mapping[int, Mapping[str, int]
         "classes": dict(classes.most_common()),
         "moves": merged(move for view in views for move in view.moves),
         "modes": sorted({view.mode for view in views if view.mode}),
-        "seconds": round(sum(one.total_seconds() for one in took), 2),
+        "seconds": round(sum(phases.values()), 2),
+        "phases": phases,
+    }
+
+
+def _phase_seconds(views: Sequence[ClaimView]) -> dict[str, float]:
+    return {
+        name: round(sum(view.phases.get(str(phase), {}).get("seconds", 0) for view in views), 2)
+        for phase, name in PHASE_NAMES.items()
     }
 
 

@@ -27,7 +27,13 @@ def nightly() -> None:
 @shared_task(name="profiles.work_claim")
 def work_claim(run_id: int, home: int, bucket: int) -> None:
     """Do the work of a run on one bucket, unless somebody else does."""
-    runs.work(run_id, home, bucket)
+    runs.work(run_id, home, bucket, wake=wake)
+
+
+@shared_task(name="profiles.take_step")
+def take_step(run_id: int) -> None:
+    """Do what one process does for a whole run, the fit or the figures, unless somebody else does."""
+    runs.finish(ProfileRun.objects.select_related("rule_version").get(pk=run_id), wake=wake)
 
 
 def launch(kind: str, as_of: date, **options: Any) -> ProfileRun:
@@ -39,12 +45,18 @@ def launch(kind: str, as_of: date, **options: Any) -> ProfileRun:
 
 
 def wake(run: ProfileRun, claims: Iterable[tuple[int, int]]) -> int:
-    """Send a task for each (home, bucket). Returns how many were sent; without a broker the keeper tries again."""
+    """Send a task for each (home, bucket), and one for a step that is due of the run as runs.resume has found it.
+
+    Returns how many were sent; without a broker the keeper tries again.
+    """
+    messages = [work_claim.s(run.pk, home, bucket) for home, bucket in claims]
+    if run.is_step_due:
+        messages.append(take_step.s(run.pk))
     sent = 0
-    for home, bucket in claims:
+    for message in messages:
         try:
             # Without workers messages must not pile up: a claim that is still free by then has been offered again.
-            work_claim.apply_async((run.pk, home, bucket), retry=False, expires=MESSAGE_SECONDS)
+            message.apply_async(retry=False, expires=MESSAGE_SECONDS)
         except BrokerError as error:
             logger.warning("workers_not_woken", run=run.pk, reason=str(error))
             break

@@ -1,0 +1,48 @@
+"""The phases of a run: what is done to the customers of a bucket, and what is done once for all of them.
+
+    phase of a claim          by each claim's worker                                       once, by one process
+    1 classify                class, lifecycle (customers that are due)
+                                                              then PREPARE:  RFM thresholds and value model, …
+    2 score                   RFM and value of every buyer
+    3 act                     segments, recommendations
+                                                              then FIGURES:  what dashboards show
+
+A phase is a function (claim, run, on_progress): it goes on from claim.position, ends each of its transactions with
+claims.advance (the last one with ends=True), and counts in claim.tally. Whatever is committed stays; whoever takes the
+claim next goes on from there. Errors as of profiles.runs.work.
+"""
+
+from collections.abc import Callable
+
+from profiles import buckets, claims, publishing
+from profiles.claims import ACT, CLASSIFY, SCORE, Claim
+from profiles.models import ProfileRun
+from scrm import sharding
+
+# A run's phase when its claims are through and only figures are left.
+FIGURES = 4
+
+OnProgress = Callable[[], object]
+
+
+def classify(claim: Claim, run: ProfileRun, on_progress: OnProgress) -> None:
+    """Phase 1."""
+    buckets.classify(claim, run.as_of, publishing.rule_set_of(run.rule_version), on_progress=on_progress)
+
+
+def pass_by(claim: Claim, run: ProfileRun, on_progress: OnProgress) -> None:
+    """End a phase at once."""
+    with sharding.atomic_home(claim.home), sharding.cursor(claim.home) as cursor:
+        claims.advance(cursor, claim, ends=True)
+    on_progress()
+
+
+PHASES: dict[int, Callable[[Claim, ProfileRun, OnProgress], None]] = {
+    CLASSIFY: classify,
+    SCORE: pass_by,
+    ACT: pass_by,
+}
+
+
+def compute_figures(run: ProfileRun) -> None:
+    """Have the figures of a run's day computed for the homes that can be reached. Repeatable."""
