@@ -49,7 +49,7 @@ def begin(cursor: Any, claim: Claim, as_of: date, rule_set: RuleSet, *, full: bo
         claim.mode = _mode(as_of, last_as_of, differs=full or version != rule_set.version)
     if claim.mode != REPORT:
         cursor.execute(BEGIN_STATE, [claim.bucket, as_of, rule_set.version])
-    claim.total = Reader(claim.home, claim.bucket, as_of, rule_set, only_due=claim.mode == INCREMENTAL).count()
+    claim.total = _reader(claim, as_of, rule_set).count()
     claims.advance(cursor, claim)
 
 
@@ -60,8 +60,8 @@ def classify(claim: Claim, as_of: date, rule_set: RuleSet, *, on_progress: Calla
     Raises ClaimLostError, HomeUnavailableError, MissingFactError (our bug); what is committed stays, and is gone on
     from by whoever takes the claim next.
     """
-    reader = Reader(claim.home, claim.bucket, as_of, rule_set, only_due=claim.mode == INCREMENTAL)
-    compared = sorted({condition.key for rule in rule_set.rules for condition in rule.conditions})
+    reader = _reader(claim, as_of, rule_set)
+    compared = sorted({condition.key for condition in rule_set.conditions})
     writer = Writer(claim, as_of, rule_set.version, compared)
     is_last = False
     while not is_last:
@@ -80,6 +80,11 @@ def classify(claim: Claim, as_of: date, rule_set: RuleSet, *, on_progress: Calla
         if claim.mode == REPORT:
             writer.report(judged, ends=is_last)
             on_progress()
+
+
+def _reader(claim: Claim, as_of: date, rule_set: RuleSet) -> Reader:
+    only_due = claim.mode == INCREMENTAL
+    return Reader(claim.home, claim.bucket, as_of, rule_set.needs, only_due=only_due, names=rule_set.profiles)
 
 
 def _mode(as_of: date, last_as_of: date | None, *, differs: bool) -> str:

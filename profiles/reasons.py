@@ -59,7 +59,7 @@ def in_words(verdicts: Iterable[Verdict]) -> list[Line]:
 def describe(condition: Condition) -> str:
     """Return a condition in 中文, tags by their names."""
     name = named([str(condition.value)])[0]["name"] if condition.field == "tags" else None
-    return describe_condition(condition, tag_name=name)
+    return describe_condition(condition, value_name=name)
 
 
 def _actual(verdict: Verdict) -> str:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from profiles import columns
 from profiles.days import day_zone
-from profiles.rules import RuleSet, needed_columns, needed_tags, needed_windows
+from profiles.rules import Needs
 from scrm import sharding
 
 if TYPE_CHECKING:
@@ -149,20 +149,22 @@ class Block:
 
 
 class Reader:
-    """Reads the customers of one bucket block by block, with the facts that a rule set needs.
+    """Reads the customers of one bucket block by block, with the facts that are needed. names: classes to expect.
 
     Database: outside transactions, one query for a block's end and one COPY for its customers, then one COPY each for
     windows, tags, follows and customers whose totals go beyond as_of, where there are such.
     Memory: some 10 MB a block, whatever the bucket's size. Raises HomeUnavailableError.
     """
 
-    def __init__(self, home: int, bucket: int, as_of: date, rule_set: RuleSet, *, only_due: bool) -> None:
+    def __init__(
+        self, home: int, bucket: int, as_of: date, needs: Needs, *, only_due: bool, names: Sequence[str] = ()
+    ) -> None:
         self.home, self.bucket, self.as_of, self.only_due = home, bucket, as_of, only_due
-        self.needed = needed_columns(rule_set)
+        self.needed = needs.columns
         self.more = sorted(self.needed & MORE.keys())
-        self.windows = sorted(needed_windows(rule_set))
-        self.tags = sorted(needed_tags(rule_set))
-        self.names = list(dict.fromkeys(rule_set.profiles))
+        self.windows = sorted(needs.windows)
+        self.tags = sorted(needs.tags)
+        self.names = list(dict.fromkeys(names))
         self.knows_names = False
 
     def count(self) -> int:

@@ -1,10 +1,12 @@
 """Judge customers by whole columns; say when time alone may change the answer; say why.
 
 Facts are anything that gives a column by its key: a pandas DataFrame, or a dict of arrays of one length. Keys are those
-of conditions.needed_columns. Counts are numbers; amounts are yuan, as floats, Decimals or decimal strings, compared as
-whole cents; *_day columns are datetime64, dates or ISO strings, NaT or None for never; tag:<id> is bool.
+of Needs.columns. Counts are numbers; amounts are yuan, as floats, Decimals or decimal strings, compared as whole cents
+(whole cents already in CentFacts); *_day columns are datetime64, dates or ISO strings, NaT or None for never; tag:<id>
+and other flags are bool; texts are str, None or "" for none.
 
-A comparison with a missing value is False, also `!=`.
+A comparison with a missing number is False, also `!=`; `is_not` holds of somebody who has no value. A day that is not
+before as_of has not been yet.
 
 Worked example, as_of 2024-03-31, `purchase_count[30d] >= 1`, the last purchase on 03-10:
     03-10 lies in [03-01, 03-31): the condition holds. It leaves the window at as_of 2024-04-10 = 03-10 + 30 + 1 day, as
@@ -17,7 +19,9 @@ from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .conditions import Condition, Kind, Rule, RuleSet, windowed
+from .conditions import Condition
+from .fields import DECIMALS, Fact, Kind
+from .rulesets import Rule, RuleSet
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +39,10 @@ class Facts(Protocol):
     def __getitem__(self, key: str, /) -> Any: ...
 
     def __len__(self) -> int: ...
+
+
+class CentFacts(dict[str, Any]):
+    """Facts whose amounts and other decimals are whole hundredths, as blocks keep them."""
 
 
 class MissingFactError(LookupError):
@@ -56,10 +64,11 @@ def evaluate(rule_set: RuleSet, facts: Facts, as_of: date) -> Outcome:
     """
     import numpy as np
 
-    columns = _Columns(facts, as_of)
+    columns = Columns(facts, as_of)
     position = np.zeros(columns.rows, dtype=np.int16)
     for place in range(len(rule_set.rules), 0, -1):
-        position[_rule_holds(rule_set.rules[place - 1], columns)] = place
+        if rule_set.rules[place - 1].problem is None:
+            position[_rule_holds(rule_set.rules[place - 1], columns)] = place
     return Outcome(position, np.array(rule_set.profiles, dtype=object)[position])
 
 
@@ -73,10 +82,12 @@ def review_on(rule_set: RuleSet, facts: Facts, as_of: date) -> "NDArray[np.datet
     """
     import numpy as np
 
-    columns = _Columns(facts, as_of)
+    columns = Columns(facts, as_of)
     review = np.full(columns.rows, NEVER, dtype=np.int64)
     undecided = np.ones(columns.rows, dtype=bool)
     for rule in rule_set.rules:
+        if rule.problem is not None:
+            continue
         judged = [_judge(condition, columns) for condition in rule.conditions]
         holds = np.logical_and.reduce([held for held, _ in judged])
         stops = np.minimum.reduce([turns for _, turns in judged])
@@ -90,7 +101,7 @@ def review_on(rule_set: RuleSet, facts: Facts, as_of: date) -> "NDArray[np.datet
 # ---- columns ---------------------------------------------------------------------------------------------------------
 
 
-class _Columns:
+class Columns:
     """Facts as plain arrays, each read once: whole numbers for counts, cents for amounts, days since 1970 for days."""
 
     def __init__(self, facts: Facts, as_of: date) -> None:
@@ -105,7 +116,7 @@ class _Columns:
         try:
             return self.facts[key]
         except KeyError:
-            raise MissingFactError(f"facts have no column {key}: load needed_columns(rule_set)") from None
+            raise MissingFactError(f"facts have no column {key}: load what needs says") from None
 
     def days(self, key: str) -> "Days":
         import numpy as np
@@ -114,12 +125,21 @@ class _Columns:
             self._read[key] = np.asarray(self.column(key), dtype="datetime64[D]").astype(np.int64)
         return self._read[key]
 
+    def has_been(self, days: "Days") -> "Holds":
+        """Tell which days lie before as_of; those that are missing do not."""
+        return (days != MISSING) & (days < self.as_of)
+
     def numbers(self, key: str, kind: Kind) -> Any:
         """int64, or float64 where something is missing (nan)."""
         import numpy as np
 
         if key not in self._read:
-            self._read[key] = _as_numbers(self.column(key), kind, np)
+            found = np.asarray(self.column(key))
+            if found.dtype.kind not in "iuf":
+                found = np.asarray(self.column(key), dtype=np.float64)
+            # A sum of floats, or a float that stands for a decimal, is a hair off its cents; whole cents are exact.
+            is_to_be_rounded = kind in DECIMALS and not isinstance(self.facts, CentFacts)
+            self._read[key] = np.rint(found * 100.0) if is_to_be_rounded else found
         return self._read[key]
 
     def flags(self, key: str) -> "Holds":
@@ -129,40 +149,44 @@ class _Columns:
         # A missing flag is no tag: as a bool, nan would be True.
         return found if found.dtype.kind == "b" else np.equal(found, True).astype(bool)
 
+    def texts(self, key: str) -> Any:
+        import numpy as np
 
-def _as_numbers(column: Any, kind: Kind, np: Any) -> Any:
-    found = np.asarray(column)
-    if found.dtype.kind not in "iuf":
-        found = np.asarray(column, dtype=np.float64)
-    # A sum of floats, or a float that stands for a decimal, is a hair off its cents; whole cents compare exactly.
-    return np.rint(found * 100.0) if kind is Kind.AMOUNT else found
+        if key not in self._read:
+            self._read[key] = np.asarray(self.column(key), dtype=object)
+        return self._read[key]
 
 
 # ---- one condition ---------------------------------------------------------------------------------------------------
 
 
-def _rule_holds(rule: Rule, columns: _Columns) -> "Holds":
+def _rule_holds(rule: Rule, columns: Columns) -> "Holds":
     import numpy as np
 
-    return np.logical_and.reduce([_judge_now(condition, columns) for condition in rule.conditions])
+    return np.logical_and.reduce([judge_now(condition, columns) for condition in rule.conditions])
 
 
-def _judge_now(condition: Condition, columns: _Columns) -> "Holds":
+def judge_now(condition: Condition, columns: Columns) -> "Holds":
+    """Return for every row whether a condition holds. Raises MissingFactError."""
     import numpy as np
 
-    if condition.definition.kind is Kind.TAGS:
+    kind = condition.definition.kind
+    if condition.definition.is_flag:
         flags = columns.flags(condition.key)
-        return flags if condition.operator == "has" else ~flags
-    if condition.definition.kind is Kind.DAYS:
+        return flags if condition.operator in ("has", "is", "in") else ~flags
+    if kind is Kind.CHOICE:
+        same = np.equal(columns.texts(condition.key), condition.value).astype(bool)
+        return same if condition.operator == "is" else ~same
+    if kind is Kind.DAYS:
         days = columns.days(condition.key)
-        return (days != MISSING) & _compare(columns.as_of - days, condition.operator, condition.value)
-    numbers = columns.numbers(condition.key, condition.definition.kind)
-    holds = _compare(numbers, condition.operator, _threshold(condition))
-    return holds & ~np.isnan(numbers) if condition.operator == "!=" and numbers.dtype.kind == "f" else holds
+        return columns.has_been(days) & _compare(columns.as_of - days, condition.operator, condition.value)
+    numbers = columns.numbers(condition.key, kind)
+    held = _compare(numbers, condition.operator, _threshold(condition))
+    return held & ~np.isnan(numbers) if condition.operator == "!=" and numbers.dtype.kind == "f" else held
 
 
 def _threshold(condition: Condition) -> int:
-    """The value in the unit of _Columns.numbers."""
+    """The value in the unit of Columns.numbers."""
     return int(condition.value * 100) if isinstance(condition.value, Decimal) else int(condition.value)
 
 
@@ -178,11 +202,14 @@ def _compare(left: Any, operator: str, right: Any) -> "Holds":
     return left == right if operator == "==" else left != right
 
 
-def _judge(condition: Condition, columns: _Columns) -> "tuple[Holds, Days]":
+def _judge(condition: Condition, columns: Columns) -> "tuple[Holds, Days]":
     """Return whether the condition holds, and the first date on which time alone may turn it (NEVER if none)."""
     import numpy as np
 
-    holds = _judge_now(condition, columns)
+    holds = judge_now(condition, columns)
+    if condition.field == "lifecycle":
+        turns = columns.days("lifecycle_turns")
+        return holds, np.where((turns == MISSING) | (turns <= columns.as_of), NEVER, turns)
     if condition.definition.kind is Kind.DAYS:
         return holds, _recency_turns(condition, columns)
     if condition.window_days is None:
@@ -190,8 +217,11 @@ def _judge(condition: Condition, columns: _Columns) -> "tuple[Holds, Days]":
     return holds, _window_turns(condition, columns)
 
 
-def _recency_turns(condition: Condition, columns: _Columns) -> "Days":
-    """Days since a day grow by one a day: they reach the value at day + value and pass it a day later."""
+def _recency_turns(condition: Condition, columns: Columns) -> "Days":
+    """Days since a day grow by one a day: they reach the value at day + value and pass it a day later.
+
+    A day that has not been yet counts from the day after it.
+    """
     import numpy as np
 
     days = columns.days(condition.key)
@@ -202,10 +232,11 @@ def _recency_turns(condition: Condition, columns: _Columns) -> "Days":
         turns = reached
     else:
         turns = np.where(reached > columns.as_of, reached, reached + 1)
+    turns = np.where((days != MISSING) & (days >= columns.as_of), days + 1, turns)
     return np.where(turns > columns.as_of, turns, NEVER)
 
 
-def _window_turns(condition: Condition, columns: _Columns) -> "Days":
+def _window_turns(condition: Condition, columns: Columns) -> "Days":
     """A day d is inside while as_of - window <= d, so the earliest one leaves at d + window + 1.
 
     Without refunds in the window, figures only fall as days leave: what is 0 or has fallen past its value stays so.
@@ -218,9 +249,10 @@ def _window_turns(condition: Condition, columns: _Columns) -> "Days":
     may_turn = (numbers > threshold) if condition.operator in (">", "<=") else (numbers >= threshold)
     may_turn &= numbers > 0
     if condition.definition.taken_by is not None:
-        may_turn |= columns.numbers(windowed(condition.definition.taken_by, condition.window_days), Kind.COUNT) != 0
+        taken = Fact(condition.definition.taken_by, condition.channel, condition.window_days).key
+        may_turn |= columns.numbers(taken, condition.definition.kind) != 0
         may_turn |= numbers < 0
-    first = columns.days(windowed("first_day", condition.window_days))
+    first = columns.days(Fact("first_day", condition.channel, condition.window_days).key)
     # A first_day outside the window, or none beside a figure that is not 0, is a contradiction: look again next day.
     leaves = np.where(first == MISSING, columns.as_of, first + condition.window_days) + 1
     return np.where(may_turn, np.maximum(leaves, columns.as_of + 1), NEVER)
@@ -231,10 +263,10 @@ def _window_turns(condition: Condition, columns: _Columns) -> "Days":
 
 @dataclass(frozen=True)
 class Verdict:
-    """actual: the number that decided: int, Decimal in yuan, bool for tags, None when there is none to compare."""
+    """actual: what decided: int, Decimal (yuan), bool for tags and other flags, a text; None when there is none."""
 
     condition: Condition
-    actual: int | Decimal | bool | None
+    actual: int | Decimal | bool | str | None
     holds: bool
 
 
@@ -266,7 +298,7 @@ def explain(rule_set: RuleSet, row: Mapping[str, Any], as_of: date) -> Explanati
     row: one row of facts, a dict or a Series; values as in the columns, also as they come back from JSON.
     """
     # NaT and nan, which differ from themselves, say "missing" in a Series; keys(), as a Series iterates its values.
-    columns = _Columns({key: [None if row[key] != row[key] else row[key]] for key in row.keys()}, as_of)  # noqa: SIM118
+    columns = Columns({key: [None if row[key] != row[key] else row[key]] for key in row.keys()}, as_of)  # noqa: SIM118
     tried: list[RuleOutcome] = []
     for position, rule in enumerate(rule_set.rules, start=1):
         verdicts = tuple(_verdict(condition, columns) for condition in rule.conditions)
@@ -276,17 +308,20 @@ def explain(rule_set: RuleSet, row: Mapping[str, Any], as_of: date) -> Explanati
     return Explanation(rule_set.version, 0, rule_set.default_profile, tuple(tried))
 
 
-def _verdict(condition: Condition, columns: _Columns) -> Verdict:
-    return Verdict(condition, _actual(condition, columns), bool(_judge_now(condition, columns)[0]))
+def _verdict(condition: Condition, columns: Columns) -> Verdict:
+    return Verdict(condition, _actual(condition, columns), bool(judge_now(condition, columns)[0]))
 
 
-def _actual(condition: Condition, columns: _Columns) -> int | Decimal | bool | None:
-    if condition.definition.kind is Kind.TAGS:
+def _actual(condition: Condition, columns: Columns) -> int | Decimal | bool | str | None:
+    kind = condition.definition.kind
+    if condition.definition.is_flag:
         return bool(columns.flags(condition.key)[0])
-    if condition.definition.kind is Kind.DAYS:
-        day = int(columns.days(condition.key)[0])
-        return None if day == MISSING else columns.as_of - day
-    number = columns.numbers(condition.key, condition.definition.kind)[0]
+    if kind is Kind.CHOICE:
+        return columns.texts(condition.key)[0] or None
+    if kind is Kind.DAYS:
+        days = columns.days(condition.key)
+        return columns.as_of - int(days[0]) if columns.has_been(days)[0] else None
+    number = columns.numbers(condition.key, kind)[0]
     if number != number:
         return None
-    return Decimal(int(number)).scaleb(-2) if condition.definition.kind is Kind.AMOUNT else int(number)
+    return Decimal(int(number)).scaleb(-2) if kind in DECIMALS else int(number)

@@ -1,10 +1,13 @@
 """Conditions as one line of text, written and read.
 
     conditions = condition { "and" condition }
-    condition  = figure [ "[" days "d" "]" ] (">" | ">=" | "<" | "<=" | "==" | "!=") number
-               | "tags" ("has" | "has_not") '"' tag id '"'        a quote or backslash in it is written \\" or \\\\
+    condition  = figure [ "@" channel ] [ "[" days "d" "]" ] (">" | ">=" | "<" | "<=" | "==" | "!=") number
+               | "tags" ("has" | "has_not") text
+               | field ("is" | "is_not") text
+               | "segment" ("in" | "not_in") text
+    text       = '"' characters '"'                    a quote or backslash in it is written \\" or \\\\
 
-    purchase_count > 5 and interaction_count[90d] > 10 and tags has "etAbC"
+    purchase_count > 5 and interaction_count@store[90d] > 10 and tags has "etAbC" and lifecycle is_not "lost"
     purchase_count[90d > 5        refused: 第 19 个字符：时间窗口要写成 [90d]
 """
 
@@ -13,13 +16,16 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import NoReturn
 
-from .conditions import FIELDS, MAX_CONDITIONS, Condition, Kind, RuleError
+from .conditions import MAX_CONDITIONS, Condition, check_level
+from .errors import RuleError
+from .fields import DECIMALS, FIELDS, RULE, SEGMENT, Fact, Kind
 
 MAX_TEXT = 10_000
 
 _TOKEN = re.compile(
     r"""\s*(?:
         (?P<name>[A-Za-z_][A-Za-z0-9_]*)
+      | (?P<channel>@[^\s\[\]<>=!"]*)
       | (?P<window>\[[^\]\s]*\]?)
       | (?P<operator>>=|<=|==|!=|>|<|=)
       | (?P<number>[+-]?[0-9][0-9A-Za-z_.+-]*)
@@ -55,11 +61,11 @@ class _Token:
         return "结尾" if self.kind == "end" else self.text[:40]
 
 
-def parse_conditions(text: str) -> tuple[Condition, ...]:
-    """Return the conditions, at least one; RuleSyntaxError tells where and why not.
+def parse_conditions(text: str, *, level: str = SEGMENT) -> tuple[Condition, ...]:
+    """Return the conditions, at least one; RuleSyntaxError tells where and why not. level: RULE for rules of classes.
 
     >>> parse_conditions('purchase_count[90d] >= 3')
-    (Condition(field='purchase_count', operator='>=', value=3, window_days=90),)
+    (Condition(field='purchase_count', operator='>=', value=3, window_days=90, channel=None),)
     >>> parse_conditions('purchase_count > 5 or tags has "et1"')
     Traceback (most recent call last):
         ...
@@ -67,7 +73,7 @@ def parse_conditions(text: str) -> tuple[Condition, ...]:
     """
     if len(text) > MAX_TEXT:
         raise RuleSyntaxError(f"最多 {MAX_TEXT} 个字符", MAX_TEXT)
-    reader = _Reader(text)
+    reader = _Reader(text, level)
     conditions = [reader.condition()]
     while reader.next.kind != "end":
         if reader.next.text.lower() != "and":
@@ -80,8 +86,9 @@ def parse_conditions(text: str) -> tuple[Condition, ...]:
 
 
 class _Reader:
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, level: str) -> None:
         self.text = text
+        self.level = level
         self.offset = 0
         self.next = self._scan()
 
@@ -103,6 +110,8 @@ class _Reader:
     def condition(self) -> Condition:
         at = {"field": self.next.position}
         name = self._field()
+        at["channel"] = self.next.position
+        channel = self._channel()
         at["window_days"] = self.next.position
         window_days = self._window()
         at["operator"] = self.next.position
@@ -110,7 +119,9 @@ class _Reader:
         at["value"] = self.next.position
         value = self._value(name)
         try:
-            return Condition(name, operator, value, window_days)
+            condition = Condition(name, operator, value, window_days, channel)
+            check_level(condition, self.level)
+            return condition
         except RuleError as error:
             raise RuleSyntaxError(error.reason, at[str(error.path[0])]) from None
 
@@ -118,8 +129,12 @@ class _Reader:
         if self.next.kind != "name":
             self.refuse(f"这里要有字段名，不能是 {self.next.shown}")
         if self.next.text not in FIELDS:
-            self.refuse(f"没有 {self.next.shown} 这个字段，可用的有 {'、'.join(FIELDS)}")
+            known = [name for name, field in FIELDS.items() if field.level in (RULE, self.level)]
+            self.refuse(f"没有 {self.next.shown} 这个字段，可用的有 {'、'.join(known)}")
         return self.take().text
+
+    def _channel(self) -> str | None:
+        return self.take().text.removeprefix("@") if self.next.kind == "channel" else None
 
     def _window(self) -> int | None:
         if self.next.kind != "window":
@@ -140,18 +155,18 @@ class _Reader:
 
     def _value(self, name: str) -> int | Decimal | str:
         kind = FIELDS[name].kind
-        if kind is Kind.TAGS:
-            return self._string()
+        if kind in (Kind.TAGS, Kind.CHOICE, Kind.SEGMENTS):
+            return self._string(FIELDS[name].label)
         if self.next.kind != "number" or not _NUMBER.fullmatch(self.next.text):
             self.refuse(f"这里要有数字，不能是 {self.next.shown}")
-        if kind is not Kind.AMOUNT and "." in self.next.text:
+        if kind not in DECIMALS and "." in self.next.text:
             self.refuse(f"要是整数，不能是 {self.next.shown}")
         number = self.take().text
-        return Decimal(number) if kind is Kind.AMOUNT else int(number)
+        return Decimal(number) if kind in DECIMALS else int(number)
 
-    def _string(self) -> str:
+    def _string(self, label: str) -> str:
         if self.next.kind != "string":
-            self.refuse(f'标签 ID 要写在双引号里，如 "etAbC"，不能是 {self.next.shown}')
+            self.refuse(f'{label}要写在双引号里，如 "etAbC"，不能是 {self.next.shown}')
         if not re.fullmatch(r'"(?:[^"\\]|\\["\\])*"', self.next.text):
             self.refuse('双引号没有成对，或反斜杠后不是 " 或 \\')
         return re.sub(r"\\(.)", r"\1", self.take().text[1:-1])
@@ -167,8 +182,8 @@ def format_conditions(conditions: tuple[Condition, ...]) -> str:
 
 
 def _formatted(condition: Condition) -> str:
-    window = "" if condition.window_days is None else f"[{condition.window_days}d]"
-    return f"{condition.field}{window} {condition.operator} {_value_text(condition)}"
+    figure = Fact(condition.field, condition.channel, condition.window_days).key
+    return f"{figure} {condition.operator} {_value_text(condition)}"
 
 
 def _value_text(condition: Condition) -> str:
@@ -180,16 +195,34 @@ def _value_text(condition: Condition) -> str:
 _SIGNS = {">": ">", ">=": "≥", "<": "<", "<=": "≤", "==": "=", "!=": "≠"}
 
 
-def describe_condition(condition: Condition, *, tag_name: str | None = None) -> str:
-    """Return the condition in 中文, for pages. tag_name: what the tag library calls a tag's id.
+def describe_condition(condition: Condition, *, value_name: str | None = None, channel_name: str | None = None) -> str:
+    """Return the condition in 中文, for pages.
 
-    >>> describe_condition(Condition("purchase_count", ">=", 3, 90))
-    '近 90 天购买次数 ≥ 3'
-    >>> describe_condition(Condition("tags", "has_not", "et1"), tag_name="黑名单")
+    value_name: what people call the value: the name of a tag, of a member of staff, of a department, of a segment.
+    channel_name: what they call the channel.
+
+    >>> describe_condition(Condition("purchase_count", ">=", 3, 90, "mini_program"), channel_name="小程序")
+    '近 90 天小程序渠道购买次数 ≥ 3'
+    >>> describe_condition(Condition("tags", "has_not", "et1"), value_name="黑名单")
     '没有标签「黑名单」'
+    >>> describe_condition(Condition("lifecycle", "is", "dormant"))
+    '生命周期是「沉睡」'
     """
-    if condition.field == "tags":
-        return f"{'有' if condition.operator == 'has' else '没有'}标签「{tag_name or condition.value}」"
+    field = condition.definition
+    if field.kind in (Kind.TAGS, Kind.CHOICE, Kind.SEGMENTS):
+        name = value_name or field.choices.get(str(condition.value)) or condition.value
+        return _VERBS[condition.operator].format(field.label, name)
     when = "" if condition.window_days is None else f"近 {condition.window_days} 天"
-    unit = " 元" if condition.definition.kind is Kind.AMOUNT else ""
-    return f"{when}{condition.definition.label} {_SIGNS[condition.operator]} {_value_text(condition)}{unit}"
+    where = "" if condition.channel is None else f"{channel_name or condition.channel}渠道"
+    unit = {"元": " 元", "%": "%"}.get(field.unit, "")
+    return f"{when}{where}{field.label} {_SIGNS[condition.operator]} {_value_text(condition)}{unit}"
+
+
+_VERBS = {
+    "has": "有{}「{}」",
+    "has_not": "没有{}「{}」",
+    "is": "{}是「{}」",
+    "is_not": "{}不是「{}」",
+    "in": "在{}「{}」中",
+    "not_in": "不在{}「{}」中",
+}

@@ -19,7 +19,6 @@ from profiles.rules import (
     Verdict,
     evaluate,
     explain,
-    needed_columns,
     parse_conditions,
     review_on,
 )
@@ -31,7 +30,7 @@ HORIZON = 45
 def facts_of(rule_set: RuleSet, customers: list[History], as_of: date) -> pd.DataFrame:
     """The facts as a reader would bring them: whole numbers, floats in yuan, datetime64, bool."""
     columns = {}
-    for column in sorted(needed_columns(rule_set)):
+    for column in sorted(rule_set.needs.columns):
         values = [fact(column, customer, as_of) for customer in customers]
         if "_day" in column:
             columns[column] = pd.Series(values, dtype="datetime64[s]")
@@ -233,7 +232,7 @@ def test_facts_that_contradict_themselves_are_looked_at_the_next_day() -> None:
 @given(rule_sets(), histories(), st.integers(0, 40))
 def test_an_explanation_tells_the_numbers_that_decided(rule_set: RuleSet, customer: History, day: int) -> None:
     as_of = START + timedelta(days=day)
-    row = facts_of(rule_set, [customer], as_of).astype(object).iloc[0] if needed_columns(rule_set) else {}
+    row = facts_of(rule_set, [customer], as_of).astype(object).iloc[0] if rule_set.needs else {}
     found = explain(rule_set, row, as_of)
     assert found.position == position(rule_set, customer, as_of)
     assert found.profile == rule_set.profiles[found.position]

@@ -20,10 +20,6 @@ from profiles.rules import (
     describe_condition,
     format_conditions,
     from_json,
-    needed_columns,
-    needed_tags,
-    needed_windows,
-    needs_follows,
     parse_conditions,
     to_json,
 )
@@ -83,7 +79,7 @@ def test_text_of_every_kind() -> None:
         ("purchase_count[90] > 5", 14, "时间窗口要写成 [90d]"),
         ("purchase_count[90d > 5", 14, "时间窗口要写成 [90d]"),
         ("follow_count[90d] > 5", 12, "follow_count 不能带时间窗口"),
-        ("tags has et1", 9, '标签 ID 要写在双引号里，如 "etAbC"，不能是 et1'),
+        ("tags has et1", 9, '标签要写在双引号里，如 "etAbC"，不能是 et1'),
         ('tags has "et1', 9, '双引号没有成对，或反斜杠后不是 " 或 \\'),
         ('tags has "a\\n"', 9, '双引号没有成对，或反斜杠后不是 " 或 \\'),
         ('tags has ""', 9, "要是标签 ID，不能是 "),
@@ -206,19 +202,30 @@ def test_too_many_windows_or_tags_are_refused() -> None:
 
 # ---- what the reader must load ---------------------------------------------------------------------------------------
 def test_only_what_the_rules_read_is_needed() -> None:
-    assert needed_columns(DEFAULT_RULE_SET) == {"purchase_count", "interaction_count"}
-    assert (needed_windows(DEFAULT_RULE_SET), needed_tags(DEFAULT_RULE_SET)) == (set(), set())
-    assert not needs_follows(DEFAULT_RULE_SET)
+    needs = DEFAULT_RULE_SET.needs
+    assert needs.columns == {"purchase_count", "interaction_count"}
+    assert (needs.windows, needs.tags, needs.channels) == (set(), set(), set())
 
-    text = 'total_amount[90d] > 5 and interaction_count[7d] > 1 and tags has "et1" and follow_count > 0'
+    text = (
+        'total_amount[90d] > 5 and interaction_count@store[7d] > 1 and tags has "et1" and follow_count > 0 '
+        "and purchase_days[30d] > 1 and purchase_count@app > 1 and days_since_last_purchase@app > 3 "
+        'and lifecycle is "lost"'
+    )
     rule_set = RuleSet(1, (Rule("甲", parse_conditions(text)),), "丙")
-    assert needed_columns(rule_set) == {
+    assert rule_set.needs.columns == {
         "total_amount[90d]",
         "first_day[90d]",
         "refund_amount[90d]",
-        "interaction_count[7d]",
-        "first_day[7d]",
+        "interaction_count@store[7d]",
+        "first_day@store[7d]",
         "tag:et1",
         "follow_count",
+        "purchase_days[30d]",
+        "first_day[30d]",
+        "purchase_count@app",
+        "last_purchase_day@app",
+        "lifecycle",
+        "lifecycle_turns",
     }
-    assert (needed_windows(rule_set), needed_tags(rule_set), needs_follows(rule_set)) == ({7, 90}, {"et1"}, True)
+    needs = rule_set.needs
+    assert (needs.windows, needs.tags, needs.channels) == ({7, 30, 90}, {"et1"}, {"store", "app"})
