@@ -17,7 +17,7 @@ what is there can be changed and sent, and a noscript row takes one more conditi
 import dataclasses
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from itertools import zip_longest
 from typing import Any
@@ -35,6 +35,7 @@ from customers.tags import named, tag_library
 from profiles.reasons import describe
 from profiles.rules import FIELDS, Condition, Field, Kind, RuleError
 from profiles.rules.conditions import MAX_CONDITIONS
+from profiles.rules.fields import RULE
 from profiles.vocabulary import channel_names
 from scrm import sharding
 
@@ -46,14 +47,13 @@ WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 DECIMAL = re.compile(r"[+-]?[0-9]{1,20}(\.[0-9]{1,10})?")
 
 GROUPS = {
-    "count": "数量", "decimal": "数量", "amount": "金额", "days": "时间", "tags": "标签", "choice": "状态",
-    "segment": "人群",
+    "count": "数量", "number": "数量", "amount": "金额", "days": "时间", "tags": "标签", "choice": "状态",
+    "segments": "人群",
 }  # fmt: skip
 OPERATORS = {
     ">": "大于", ">=": "不少于", "<": "小于", "<=": "不超过", "==": "等于", "!=": "不等于", "has": "有",
     "has_not": "没有", "is": "是", "is_not": "不是", "in": "在", "not_in": "不在",
 }  # fmt: skip
-UNITS = {"amount": "元", "days": "天"}
 # Who may write conditions anywhere may have them read back in words.
 PERMISSIONS = ("profiles.view_ruleversion", "profiles.view_segment", "profiles.view_recommendationrule")
 
@@ -113,13 +113,9 @@ class FormRow:
         return describe(self.condition) if self.condition is not None else ""
 
     @property
-    def kind(self) -> str:
-        definition = FIELDS.get(self.field)
-        return definition.kind.value if definition else ""
-
-    @property
     def unit(self) -> str:
-        return UNITS.get(self.kind, "")
+        definition = FIELDS.get(self.field)
+        return definition.unit if definition else ""
 
     @property
     def has_channel(self) -> bool:
@@ -155,7 +151,7 @@ def form_rows(conditions: Iterable[Condition]) -> list[FormRow]:
     return [
         FormRow(
             field=one.field,
-            channel=getattr(one, "channel", None) or "",
+            channel=one.channel or "",
             window="" if one.window_days is None else "days",
             days="" if one.window_days is None else str(one.window_days),
             operator=one.operator,
@@ -194,7 +190,7 @@ def _read(row: FormRow, level: str) -> None:
     if not row.field:
         row.errors["field"] = "请选择字段"
         return
-    if definition is None or (level == "rule" and getattr(definition, "level", "rule") != "rule"):
+    if definition is None or (level == "rule" and definition.level != RULE):
         row.errors["field"] = f"没有「{row.field[:40]}」这个字段" if definition is None else "这个字段只能用于人群"
         return
     if row.operator not in definition.operators:
@@ -203,11 +199,8 @@ def _read(row: FormRow, level: str) -> None:
     value = _value(row, definition)
     if row.errors:
         return
-    more = {"channel": row.channel} if row.channel else {}
     try:
-        row.condition = Condition(row.field, row.operator, value, window_days, **more)
-    except TypeError:
-        row.errors["channel"] = "这个字段不分渠道"
+        row.condition = Condition(row.field, row.operator, value, window_days, row.channel or None)
     except RuleError as error:
         part = str(error.path[0]) if error.path else "value"
         row.errors[PLACES.get(part, part)] = error.reason
@@ -222,10 +215,10 @@ def _window(row: FormRow, definition: Field) -> int | None:
         row.errors["window"] = f"{definition.label}不分时间，请选全部时间"
     elif not row.days:
         row.errors["days"] = "请填写天数"
-    elif not WHOLE.fullmatch(_plain(row.days)):
+    elif not WHOLE.fullmatch(plain_number(row.days)):
         row.errors["days"] = f"要是整数天数，不能是 {row.days[:40]}"
     else:
-        return int(_plain(row.days))
+        return int(plain_number(row.days))
     return None
 
 
@@ -237,22 +230,22 @@ def _value(row: FormRow, definition: Field) -> Any:
     elif len(text) > MAX_TEXT:
         row.errors["value"] = f"最多 {MAX_TEXT} 个字"
     elif kind in ("count", "days"):
-        if WHOLE.fullmatch(_plain(text)):
-            return int(_plain(text))
+        if WHOLE.fullmatch(plain_number(text)):
+            return int(plain_number(text))
         row.errors["value"] = f"要是整数，不能是 {text[:40]}"
-    elif kind in ("amount", "decimal"):
-        if DECIMAL.fullmatch(_plain(text)):
-            return Decimal(_plain(text))
+    elif kind in ("amount", "number"):
+        if DECIMAL.fullmatch(plain_number(text)):
+            return Decimal(plain_number(text))
         row.errors["value"] = f"要是{'金额' if kind == 'amount' else '数'}，不能是 {text[:40]}"
     else:
         return _chosen(definition, text)
     return None
 
 
-def _plain(number: str) -> str:
+def plain_number(number: str) -> str:
     """Return a number as people type it the way that Python reads it.
 
-    >>> _plain("１，２００"), _plain("¥ 1,200.50")
+    >>> plain_number("１，２００"), plain_number("¥ 1,200.50")
     ('1200', '1200.50')
     """
     return re.sub(r"[,，¥￥\s]", "", unicodedata.normalize("NFKC", number))
@@ -281,7 +274,7 @@ def _name_of(definition: Field | None, value: str) -> str:
 
 
 def takes_channel(definition: Field | None) -> bool:
-    return bool(getattr(definition, "channelled", False))
+    return definition is not None and definition.channelled
 
 
 def operator_choices(operators: Iterable[str]) -> list[tuple[str, str]]:
@@ -295,10 +288,7 @@ def value_choices(definition: Field) -> list[tuple[str, Choices]] | None:
     known = _choices.get(definition.name)
     if known is not None:
         return [("", known())]
-    choices = getattr(definition, "choices", None)
-    if not choices:
-        return None
-    return [("", list(choices.items()) if isinstance(choices, Mapping) else list(choices))]
+    return [("", list(definition.choices.items()))] if definition.choices else None
 
 
 def form_context(level: str) -> dict[str, Any]:
@@ -306,7 +296,7 @@ def form_context(level: str) -> dict[str, Any]:
 
     level: "rule", or "segment" for all fields. Database: none but for what is held per process.
     """
-    usable = [one for one in FIELDS.values() if level != "rule" or getattr(one, "level", "rule") == "rule"]
+    usable = [one for one in FIELDS.values() if level != "rule" or one.level == RULE]
     groups: dict[str, list[Field]] = {name: [] for name in GROUPS.values()}
     for one in usable:
         groups.setdefault(GROUPS.get(one.kind.value, "其他"), []).append(one)
@@ -322,7 +312,7 @@ def form_context(level: str) -> dict[str, Any]:
                 "windowed": one.windowed,
                 "channelled": takes_channel(one),
                 "operators": operator_choices(one.operators),
-                "unit": UNITS.get(one.kind.value, ""),
+                "unit": one.unit,
                 "whole": one.kind.value in ("count", "days"),
                 "options": value_choices(one),
             }
