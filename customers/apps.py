@@ -9,7 +9,7 @@ class CustomersConfig(AppConfig):
 
     def ready(self) -> None:
         # Only now there are models.
-        from customers import chores
+        from customers import checks, chores  # noqa: F401 - checks registers itself
         from customers.register import directory_figures
         from scrm.sharding.inspection import add_directory
 

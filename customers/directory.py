@@ -18,6 +18,7 @@ from django.db import IntegrityError, OperationalError, connection
 from django.utils import timezone
 
 from customers.attributes import is_too_large
+from customers.identities import Claim, claim_identities
 from customers.identity import digest, is_external_userid
 from customers.lookup import CACHE
 from customers.models import DirectoryEntry, Tombstone
@@ -70,6 +71,7 @@ class Upserted:
     """What came of a batch: {external_userid: customer_id} by fate, and {external_userid: error}.
 
     changes: {external_userid: names of what differed} of the updated, follows and tags among them.
+    claims: the identities that were told of those who are not rejected.
     """
 
     created: dict[str, int] = field(default_factory=dict)
@@ -77,6 +79,7 @@ class Upserted:
     unchanged: dict[str, int] = field(default_factory=dict)
     rejected: dict[str, DirectoryError] = field(default_factory=dict)
     changes: dict[str, frozenset[str]] = field(default_factory=dict)
+    claims: list[Claim] = field(default_factory=list, repr=False)
 
     def reject(self, code: str, external_userid: str, *, home: int | None = None, fields: Sequence[str] = ()) -> None:
         self.rejected[external_userid] = DirectoryError(code, external_userid, home=home, fields=fields)
@@ -152,7 +155,7 @@ def upsert_many(items: Sequence[CustomerData], *, create: bool = True) -> Upsert
 
     Of several items for one person the last counts. create=False rejects who is not there (unknown_customer).
     Database: two queries on the control database and one round of bulk statements per home, whatever the number;
-    six more on the control database when somebody is new.
+    six more on the control database when somebody is new, and one when a unionid, a mobile or follows are told.
     """
     if len(items) > MAX_BATCH:
         raise ValueError(f"At most {MAX_BATCH} customers a call.")
@@ -171,9 +174,8 @@ def upsert_many(items: Sequence[CustomerData], *, create: bool = True) -> Upsert
             del wanted[item.external_userid]
     for _round in range(3):
         # A second round is for those who moved, were erased or were created by somebody else while we looked.
-        wanted = _settle(wanted, done, now, create=create)
-        if not wanted:
-            return done
+        wanted = _settle(wanted, done, now, create=create) if wanted else wanted
+    claim_identities(done.claims)
     for external_userid in wanted:
         # A directory row that leads nowhere, until the sweep: nobody for a reader, and for who would change them.
         done.reject("busy" if create else "unknown_customer", external_userid)
@@ -214,6 +216,7 @@ def _update(
         done.updated |= {names[i]: i for i in written.changed}
         done.changes |= {names[i]: changed for i, changed in written.changed.items()}
         done.unchanged |= {names[i]: i for i in written.unchanged}
+        done.claims += written.claims
         again |= {names[i]: wanted[names[i]] for i in written.missing}
         for customer_id, (code, fields) in written.refused.items():
             done.reject(code, names[customer_id], home=home, fields=fields)
@@ -265,7 +268,7 @@ def _create_held(
     names = {customer_id: e for e, customer_id in (taken_up | fresh).items()}
     for home, ids in _by_home(names).items():
         try:
-            insert_customers(home, {i: wanted[names[i]] for i in ids}, now=now)
+            claims = insert_customers(home, {i: wanted[names[i]] for i in ids}, now=now)
         except (sharding.HomeError, AddressTakenError) as error:
             # The rows in state creating stay: the next try, or the sweep, goes on from them; but not to a stranger.
             is_taken = isinstance(error, AddressTakenError)
@@ -278,6 +281,7 @@ def _create_held(
         DirectoryEntry.objects.filter(customer_id__in=ids).update(state=State.LIVE, changed_at=timezone.now())
         forget_absence(home, [names[i] for i in ids])
         done.created |= {names[i]: i for i in ids if names[i] in fresh}
+        done.claims += claims
     return again
 
 

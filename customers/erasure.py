@@ -2,7 +2,7 @@
 
     1  under the person's lock: directory says erasing, an Erasure row is made     from now on nobody finds them
     2  every department database, then each registered place, is cleared           repeatable, one by one
-    3  directory row and aliases go, a tombstone stays, the Erasure forgets the id  one transaction
+    3  identities, directory row and aliases go, a tombstone stays, the Erasure forgets the id  one transaction
 
 A place is not ticked off until it has said so: with a database or Redis down the job waits, and the keeper goes on.
 """
@@ -15,6 +15,7 @@ import structlog
 from django.db import transaction
 from django.utils import timezone
 
+from customers import identities
 from customers.directory import DirectoryError, find, hold
 from customers.identity import digest
 from customers.lookup import CACHE
@@ -114,6 +115,8 @@ def run_erasure(erasure_id: uuid.UUID) -> Erasure:
             erasure.save(update_fields=["places", "waiting_for"])
             return erasure
         with transaction.atomic():
+            # Last, because places may be found by them; nobody is given new ones while they are being erased.
+            _tick(erasure, "identities", {"identities": identities.forget(external_userid)})
             DirectoryEntry.objects.filter(external_userid=external_userid, state=DirectoryEntry.State.ERASING).delete()
             CustomerAlias.objects.filter(customer_id__in=ids).delete()
             CustomerAlias.objects.filter(old_customer_id__in=ids).delete()

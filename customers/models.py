@@ -345,14 +345,14 @@ class Identity(models.Model):
     """A name that a shop or a mini-program has for a customer: unionid, openid, mobile, member_no, ….
 
     Only a digest of the value is kept (customers.identities). A value that several customers claim names nobody.
-    owner: who says so (wecom, api, import); each replaces only its own. is_fresh: waiting behaviours have not been
+    owner: who says so (customers.identities); each replaces only its own. is_fresh: waiting behaviours have not been
     looked through for it yet.
     """
 
     kind = models.CharField("身份类型", max_length=32)
     digest = models.BinaryField("身份摘要", max_length=32)
     external_userid = models.TextField("外部联系人ID", db_index=True)
-    owner = models.CharField("登记方", max_length=64)
+    owner = models.CharField("登记方", max_length=80)
     is_fresh = models.BooleanField(default=True)
     created_at = models.DateTimeField("登记时间", default=timezone.now)
 
@@ -436,6 +436,7 @@ class ImportProgress(models.Model):
     class Kind(models.TextChoices):
         CUSTOMERS = "customers", "客户"
         BEHAVIOURS = "behaviours", "行为"
+        IDENTITIES = "identities", "身份"
 
     kind = models.CharField("类型", max_length=10, choices=Kind.choices)
     source = models.CharField("来源", max_length=64, blank=True)

@@ -17,6 +17,7 @@ import orjson
 import structlog
 
 from customers.attributes import is_same, is_too_large
+from customers.identities import Claim, claims_of
 from customers.lookup import CACHE
 from customers.marks import mark_dirty
 from customers.models import Customer, CustomerTag, Follow
@@ -27,6 +28,7 @@ from scrm.cache import CacheUnreachableError
 logger = structlog.get_logger(__name__)
 
 FIELDS = (*WECOM_FIELDS, *OUR_FIELDS)
+IDENTITY_FIELDS = ("unionid", "mobile")
 DEFAULTS: dict[str, Any] = {
     "name": "", "avatar": "", "type": 1, "gender": 0, "unionid": None, "corp_name": "", "position": "",
     "mobile": "", "attributes": {},
@@ -105,13 +107,15 @@ WHERE customer_tags.customer_id = given.customer_id AND customer_tags.bucket = g
 class Written:
     """What came of writing: ids by fate. changed: {customer_id: names of what differs, follows and tags among them}.
 
-    refused: {customer_id: (code of directory.REASONS, names of fields)}.
+    refused: {customer_id: (code of directory.REASONS, names of fields)}. claims: the identities that were told, of the
+    unchanged too, for the map in the control database.
     """
 
     changed: dict[int, frozenset[str]] = field(default_factory=dict)
     unchanged: set[int] = field(default_factory=set)
     missing: set[int] = field(default_factory=set)
     refused: dict[int, tuple[str, list[str]]] = field(default_factory=dict)
+    claims: list[Claim] = field(default_factory=list)
 
 
 class AddressTakenError(Exception):
@@ -138,11 +142,11 @@ def drop_cached(home: int, external_userids: Iterable[str]) -> None:
             )
 
 
-def insert_customers(home: int, items: Mapping[int, CustomerData], *, now: datetime) -> None:
+def insert_customers(home: int, items: Mapping[int, CustomerData], *, now: datetime) -> list[Claim]:
     """Insert customers at addresses taken for them: the only place where a customer row comes from.
 
     A row that is there already stays as it is (a creator that was killed had come so far). Raises AddressTakenError
-    where it is somebody else's; nothing is written then.
+    where it is somebody else's; nothing is written then. Returns the identities that were told.
     Database: the home's, in one transaction, at most five statements whatever the number.
     """
     new = {"customer_id": 0, "external_userid": "", **DEFAULTS, "synced_at": None, "read_at": None}
@@ -158,6 +162,22 @@ def insert_customers(home: int, items: Mapping[int, CustomerData], *, now: datet
         _write_children(cursor, items, {}, {}, now)
         mark_dirty(home, items)
         drop_cached(home, [item.external_userid for item in items.values()])
+    return [claim for item in items.values() for claim in _claims(item, item.fields, {}, is_new=True)]
+
+
+def _claims(
+    item: CustomerData, after: Mapping[str, Any], follows: Mapping[str, Mapping[str, Any]], *, is_new: bool = False
+) -> list[Claim]:
+    """Return the identities that an item tells of. follows: those that are stored, of all staff."""
+    mobiles: set[str] | None = None
+    if item.follows is not None:
+        given = {follow.userid for follow in item.follows}
+        mobiles = {mobile for follow in item.follows for mobile in follow.mobiles}
+        if item.follows_within is not None:
+            kept = set(follows) - item.follows_within - given
+            mobiles.update(mobile for userid in kept for mobile in follows[userid]["mobiles"])
+    fields = {name: after[name] for name in IDENTITY_FIELDS if name in item.fields}
+    return claims_of(item.external_userid, fields, mobiles, is_new=is_new)
 
 
 def _require_own_rows(alias: str, items: Mapping[int, CustomerData]) -> None:
@@ -191,7 +211,8 @@ def update_customers(home: int, items: Mapping[int, CustomerData], *, now: datet
         written.missing = set(ids) - set(stored)
         with_follows = [i for i in stored if items[i].follows is not None or items[i].merge_follows is not None]
         with_tags = [i for i in stored if items[i].tag_ids is not None]
-        follows = _within(items, _stored_follows(alias, with_follows))
+        all_follows = _stored_follows(alias, with_follows)
+        follows = _within(items, all_follows)
         items = {i: items[i].with_follows(_as_data(follows.get(i, {}))) for i in stored}
         tags = _stored_tags(alias, with_tags)
         rows: list[dict[str, Any]] = []
@@ -203,6 +224,7 @@ def update_customers(home: int, items: Mapping[int, CustomerData], *, now: datet
             if refusal:
                 written.refused[customer_id] = refusal
                 continue
+            written.claims += _claims(item, after, all_follows.get(customer_id, {}))
             children = follows.get(customer_id, {}), tags.get(customer_id, set())
             changed = _what_differs(before, after, item, *children)
             if changed:

@@ -216,6 +216,8 @@ CELERY_BEAT_SCHEDULE = {
 # --------------------------------------------------------------------------------------------------------- behaviours
 # Channels of the company's own beside those of profiles.vocabulary: hotline=客服热线,tmall
 BEHAVIOUR_CHANNELS = env.words(ENVIRON, "BEHAVIOUR_CHANNELS")
+# Kinds of identities beside those of customers.identity_kinds: taobao=淘宝昵称,card_no
+IDENTITY_KINDS = env.words(ENVIRON, "IDENTITY_KINDS")
 
 # -------------------------------------------------------------------------------------------------------------- wecom
 WXWORK_CORP_ID = ENVIRON.get("WXWORK_CORP_ID", "wwsimulator" if DEBUG else "")

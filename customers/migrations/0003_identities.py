@@ -27,7 +27,7 @@ class Migration(migrations.Migration):
                 ('kind', models.CharField(max_length=32, verbose_name='身份类型')),
                 ('digest', models.BinaryField(max_length=32, verbose_name='身份摘要')),
                 ('external_userid', models.TextField(db_index=True, verbose_name='外部联系人ID')),
-                ('owner', models.CharField(max_length=64, verbose_name='登记方')),
+                ('owner', models.CharField(max_length=80, verbose_name='登记方')),
                 ('is_fresh', models.BooleanField(default=True)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='登记时间')),
             ],
@@ -38,5 +38,10 @@ class Migration(migrations.Migration):
                 'indexes': [models.Index(condition=models.Q(('is_fresh', True)), fields=['id'], name='identities_fresh')],
                 'constraints': [models.UniqueConstraint(fields=('kind', 'digest', 'external_userid', 'owner'), name='identity_once')],
             },
+        ),
+        migrations.AlterField(
+            model_name='importprogress',
+            name='kind',
+            field=models.CharField(choices=[('customers', '客户'), ('behaviours', '行为'), ('identities', '身份')], max_length=10, verbose_name='类型'),
         ),
     ]

@@ -410,7 +410,9 @@ def test_erasure_is_begun_told_of_and_followed(broker_client: Any) -> None:
     done = api.get(f"/erasures/{job['id']}/").json()
     assert (done["state"], done["waiting_for"]) == ("done", [])
     assert done["places"]["dept_101"]["rows"] == {"customers": 1, "follows": 1, "dirty_customers": 1}
-    assert set(done["places"]) == {"dept_100", "dept_101", "cache", "inbox", "groups"}
+    assert set(done["places"]) == {
+        "dept_100", "dept_101", "cache", "inbox", "groups", "waiting_behaviours", "identities",
+    }  # fmt: skip
     assert "wm1" not in json.dumps(done)
     assert problem(api.delete("wm1")) == (404, "unknown_customer")
     assert api.put("wm1", {}).status_code == 201  # asked for by name, so made anew

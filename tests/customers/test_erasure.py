@@ -107,7 +107,7 @@ def test_waits_for_a_home_that_is_down_and_is_hidden_meanwhile(fragile_departmen
     connections["dept_101"].close()
     job = run_erasure(request_erasure("wm1", actor="test").id)
     assert (job.state, job.waiting_for) == ("running", ["dept_101"])
-    assert set(job.places) == {"dept_100", "cache", "inbox", "groups"}
+    assert set(job.places) == {"dept_100", "cache", "inbox", "groups", "waiting_behaviours"}
     assert CACHE.get("wm1").value is None
     assert run_waiting() == 0
     assert upsert_many([CustomerData("wm1")]).rejected["wm1"].code == "erasure_in_progress"
@@ -115,7 +115,9 @@ def test_waits_for_a_home_that_is_down_and_is_hidden_meanwhile(fragile_departmen
     fragile_department.start()
     assert _until_done() == 1
     assert_gone("wm1", customer_id)
-    assert set(Erasure.objects.get().places) == {"dept_100", "dept_101", "cache", "inbox", "groups"}
+    assert set(Erasure.objects.get().places) == {
+        "dept_100", "dept_101", "cache", "inbox", "groups", "waiting_behaviours", "identities",
+    }  # fmt: skip
 
 
 def test_one_that_waits_keeps_no_other_waiting(fragile_department: PrivatePostgres) -> None:

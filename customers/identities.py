@@ -1,0 +1,213 @@
+"""Who is meant by a unionid, an openid, a mobile, a member's number: the control database's map of identities.
+
+    identity                        claimed by                          names
+    mobile 13812345678              wmA                                 wmA
+    mobile 13900000000              wmA (customer), wmA (import)        wmA: two say so
+    mobile 13700000000              wmA, wmB                            nobody: ambiguous
+    unionid oX…                     -                                   nobody yet: behaviours wait (profiles.waiting)
+
+    owner        is                                                           replaces
+    customer     unionid and mobile of the customer, whoever writes them      always: they are what the customer has
+    follows      the mobiles on all follows of the customer                   always
+    api:<key>    POST /identities/                                            with "replace": true
+    import       manage.py import_identities                                  never
+
+Only digests are kept (customers.identity_kinds). A claim is made after the customer has been committed, in another
+database, so a crash between the two leaves the map behind; writing the same again mends it, also where nothing changes.
+"""
+
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import orjson
+from django.db import OperationalError, connection
+
+from customers.identity_kinds import MOBILE, UNIONID, Pair, digests_of
+
+CUSTOMER, FOLLOWS, IMPORT = "customer", "follows", "import"
+ATTEMPTS = 5
+# deadlock_detected, serialization_failure: PostgreSQL asks to try again
+TRY_AGAIN = {"40P01", "40001"}
+
+# Only who lives is given identities, and FOR SHARE makes an erasure that begins now wait, so that it sees them. What
+# somebody gives up may now name another, for whom behaviours may wait: that one becomes fresh.
+CLAIM = """
+WITH told AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(%(told)s) AS one (external_userid text, kind text, owner text)
+), given AS MATERIALIZED (
+    SELECT external_userid, kind, owner, decode(digest, 'hex') AS digest
+    FROM jsonb_to_recordset(%(given)s) AS one (external_userid text, kind text, owner text, digest text)
+), unknown AS MATERIALIZED (
+    SELECT given.* FROM given
+    WHERE NOT EXISTS (SELECT 1 FROM identities i WHERE i.kind = given.kind AND i.digest = given.digest
+                      AND i.external_userid = given.external_userid AND i.owner = given.owner)
+), living AS MATERIALIZED (
+    SELECT external_userid FROM directory
+    WHERE external_userid = ANY(ARRAY(SELECT external_userid FROM unknown)) AND state IN ('live', 'moving')
+    ORDER BY external_userid FOR SHARE
+), added AS (
+    INSERT INTO identities (kind, digest, external_userid, owner, is_fresh, created_at)
+    SELECT kind, digest, external_userid, owner, true, now() FROM unknown JOIN living USING (external_userid)
+    ORDER BY kind, digest, external_userid, owner
+    ON CONFLICT DO NOTHING RETURNING external_userid, kind, digest
+), given_up AS (
+    DELETE FROM identities i USING told
+    WHERE i.external_userid = told.external_userid AND i.kind = told.kind AND i.owner = told.owner
+      AND NOT EXISTS (SELECT 1 FROM given WHERE given.external_userid = i.external_userid AND given.kind = i.kind
+                      AND given.owner = i.owner AND given.digest = i.digest)
+    RETURNING i.id, i.kind, i.digest
+), freshened AS (
+    UPDATE identities i SET is_fresh = true FROM (SELECT DISTINCT kind, digest FROM given_up) AS g
+    WHERE i.kind = g.kind AND i.digest = g.digest AND i.id NOT IN (SELECT id FROM given_up)
+)
+SELECT external_userid, kind, digest FROM added
+"""
+RESOLVE = """
+SELECT i.kind, i.digest, min(i.external_userid), count(DISTINCT i.external_userid)
+FROM unnest(%s::text[], %s::bytea[]) AS asked (kind, digest)
+JOIN identities i ON i.kind = asked.kind AND i.digest = asked.digest
+GROUP BY i.kind, i.digest
+"""
+FORGET = """
+WITH gone AS (
+    DELETE FROM identities WHERE external_userid = %s RETURNING id, kind, digest
+), freshened AS (
+    UPDATE identities i SET is_fresh = true FROM (SELECT DISTINCT kind, digest FROM gone) AS g
+    WHERE i.kind = g.kind AND i.digest = g.digest AND i.id NOT IN (SELECT id FROM gone)
+)
+SELECT count(*) FROM gone
+"""
+# Without a condition on is_fresh, so that it waits for whoever is just clearing it.
+FRESHEN = """
+UPDATE identities i SET is_fresh = true
+FROM unnest(%s::text[], %s::bytea[]) AS asked (kind, digest) WHERE i.kind = asked.kind AND i.digest = asked.digest
+"""
+LIST_FRESH = """
+SELECT id, xmin::text, kind, digest FROM identities WHERE is_fresh AND id > %s ORDER BY id LIMIT %s
+"""
+# xmin tells whether anybody has written the row since it was read, also if that left it as it was.
+SETTLE = """
+UPDATE identities i SET is_fresh = false
+FROM unnest(%s::bigint[], %s::text[]) AS seen (id, version) WHERE i.id = seen.id AND i.xmin::text = seen.version
+"""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """That these identities of a kind are a customer's, as an owner says. replaces: those, and no others of that
+    owner's."""
+
+    external_userid: str
+    owner: str
+    kind: str
+    digests: frozenset[bytes]
+    replaces: bool = True
+
+
+class Fresh(NamedTuple):
+    """A claim that waiting behaviours have not been looked through for. version: of the row, as it was read."""
+
+    id: int
+    version: str
+    pair: Pair
+
+
+def claims_of(
+    external_userid: str, fields: Mapping[str, Any], mobiles: Iterable[str] | None, *, is_new: bool = False
+) -> list[Claim]:
+    """Return what a customer's own data claims: unionid and mobile, if they are among the fields, and follows' mobiles.
+
+    mobiles: of all follows, None if they are not told. is_new: there is nothing yet that empty ones could replace.
+    """
+    claims = []
+    for kind in (UNIONID, MOBILE):
+        if kind in fields:
+            values = [fields[kind]] if fields[kind] else []
+            claims.append(Claim(external_userid, CUSTOMER, kind, digests_of(kind, values)))
+    if mobiles is not None:
+        claims.append(Claim(external_userid, FOLLOWS, MOBILE, digests_of(MOBILE, mobiles)))
+    return [claim for claim in claims if claim.digests or not is_new]
+
+
+def claim_identities(claims: Sequence[Claim]) -> set[tuple[str, str, bytes]]:
+    """Bring the map to what is claimed. Idempotent; returns what is new in it: (external_userid, kind, digest).
+
+    Nothing is claimed for whoever is not in the directory, or is being erased.
+    Database: control, one statement, whatever the number; none for no claims.
+    """
+    if not claims:
+        return set()
+    named = [(claim, _named(claim)) for claim in claims]
+    told = {(c.external_userid, c.kind, c.owner): row for c, row in named if c.replaces}
+    given = {(c.external_userid, c.kind, c.owner, one): row for c, row in named for one in c.digests}
+    parameters = {
+        "told": orjson.dumps(list(told.values())).decode(),
+        "given": orjson.dumps([{**row, "digest": key[3].hex()} for key, row in given.items()]).decode(),
+    }
+    return {(who, kind, bytes(digest)) for who, kind, digest in _execute(CLAIM, parameters)}
+
+
+def _named(claim: Claim) -> dict[str, str]:
+    return {"external_userid": claim.external_userid, "kind": claim.kind, "owner": claim.owner}
+
+
+def resolve(pairs: Collection[Pair]) -> dict[Pair, str | None]:
+    """Return whom identities name: {pair: external_userid}, None where several customers claim it.
+
+    Whom nobody claims is left out. Database: one query on the control database, whatever the number.
+    """
+    found = _execute(RESOLVE, _columns(pairs)) if pairs else []
+    return {(kind, bytes(digest)): who if count == 1 else None for kind, digest, who, count in found}
+
+
+def pairs_of(external_userid: str) -> list[Pair]:
+    """Return the identities that a customer claims. Database: one query on control."""
+    rows = _execute("SELECT DISTINCT kind, digest FROM identities WHERE external_userid = %s", [external_userid])
+    return [(kind, bytes(digest)) for kind, digest in rows]
+
+
+def forget(external_userid: str) -> int:
+    """Delete a customer's identities. Returns how many. Database: one statement on control."""
+    return int(_execute(FORGET, [external_userid])[0][0])
+
+
+def freshen(pairs: Collection[Pair]) -> None:
+    """Have the waiting behaviours of these looked through again, if anybody claims them. One statement on control."""
+    if pairs:
+        with connection.cursor() as cursor:
+            cursor.execute(FRESHEN, _columns(sorted(pairs)))
+
+
+def list_fresh(*, after: int = 0, limit: int) -> list[Fresh]:
+    """Return fresh claims in order of id. Database: one query on control, by the index of the fresh."""
+    rows = _execute(LIST_FRESH, [after, limit])
+    return [Fresh(number, version, (kind, bytes(digest))) for number, version, kind, digest in rows]
+
+
+def settle_fresh(fresh: Sequence[Fresh]) -> None:
+    """Say that these have been looked through, but for those that somebody has freshened since they were listed."""
+    if fresh:
+        with connection.cursor() as cursor:
+            cursor.execute(SETTLE, [[one.id for one in fresh], [one.version for one in fresh]])
+
+
+def _columns(pairs: Collection[Pair]) -> list[Any]:
+    unique = list(dict.fromkeys(pairs))
+    return [[kind for kind, _ in unique], [digest for _, digest in unique]]
+
+
+def _execute(statement: str, parameters: Any) -> list[Any]:
+    """Run a statement; two that meet on the same rows in different orders are not the caller's concern."""
+    for attempt in range(ATTEMPTS):
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(statement, parameters)
+                return cursor.fetchall()
+        except OperationalError as error:
+            is_passing = getattr(error.__cause__, "sqlstate", None) in TRY_AGAIN
+            if not is_passing or connection.in_atomic_block or attempt == ATTEMPTS - 1:
+                raise
+        time.sleep(0.01 * 2**attempt)
+    raise AssertionError("the last attempt returns or raises")
