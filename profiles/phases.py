@@ -14,7 +14,7 @@ claim next goes on from there. Errors as of profiles.runs.work.
 
 from collections.abc import Callable
 
-from profiles import buckets, claims, publishing
+from profiles import buckets, claims, figures, publishing
 from profiles.claims import ACT, CLASSIFY, SCORE, Claim
 from profiles.models import ProfileRun
 from scrm import sharding
@@ -46,3 +46,4 @@ PHASES: dict[int, Callable[[Claim, ProfileRun, OnProgress], None]] = {
 
 def compute_figures(run: ProfileRun) -> None:
     """Have the figures of a run's day computed for the homes that can be reached. Repeatable."""
+    figures.compute(run)

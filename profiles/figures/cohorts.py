@@ -23,13 +23,13 @@ BEGINNING = date(1900, 1, 1)
 
 # Of each cohort: customers, sum of numbers, sum of number x days with a purchase, all days.
 CHECKS = f"""
-SELECT to_char(first_purchase_day, 'YYYY-MM'), count(*), sum(customer_id % {PER_HOME}),
-    sum((customer_id % {PER_HOME}) * purchase_days)
+SELECT to_char(first_purchase_day, 'YYYY-MM'), count(*), sum(customer_id %% {PER_HOME}),
+    sum((customer_id %% {PER_HOME}) * purchase_days)
 FROM running_totals WHERE purchase_days > 0 AND first_purchase_day >= %(oldest)s GROUP BY 1
 """  # noqa: S608 - made of constants
 # Of each cohort and month: customers with a purchase before as_of, and number x days of all its days.
 CELLS = f"""
-SELECT cohort, to_char(month, 'YYYY-MM'), count(*) FILTER (WHERE counted > 0), sum((customer_id % {PER_HOME}) * days)
+SELECT cohort, to_char(month, 'YYYY-MM'), count(*) FILTER (WHERE counted > 0), sum((customer_id %% {PER_HOME}) * days)
 FROM (
     SELECT r.customer_id, to_char(r.first_purchase_day, 'YYYY-MM') AS cohort, date_trunc('month', d.day) AS month,
         count(*) AS days, count(*) FILTER (WHERE d.day < %(as_of)s) AS counted
