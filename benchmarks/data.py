@@ -53,9 +53,12 @@ FROM behaviours GROUP BY 1, 2, 3
 """
 RUNNING = """
 INSERT INTO running_totals (customer_id, bucket, purchase_count, purchase_amount, refund_count, refund_amount,
-    interaction_count, last_purchase_at, last_interaction_at, first_day, last_day)
+    interaction_count, last_purchase_at, last_interaction_at, first_day, last_day, purchase_days, first_purchase_day,
+    first_purchase_amount)
 SELECT customer_id, bucket, sum(purchase_count), sum(purchase_amount), 0, 0, sum(interaction_count),
-    max(last_purchase_at), max(last_interaction_at), min(day), max(day)
+    max(last_purchase_at), max(last_interaction_at), min(day), max(day), count(*) FILTER (WHERE purchase_count > 0),
+    min(day) FILTER (WHERE purchase_count > 0),
+    COALESCE((array_agg(purchase_amount ORDER BY day) FILTER (WHERE purchase_count > 0))[1], 0)
 FROM daily_totals GROUP BY 1, 2
 """
 BEFORE = "旧分类"
@@ -78,7 +81,7 @@ def empty_behaviours() -> None:
 
 def _truncate(home: int, tables: tuple[str, ...]) -> None:
     with sharding.atomic_home(home), sharding.cursor(home) as cursor:
-        cursor.execute(f"TRUNCATE {', '.join(tables)}")
+        cursor.execute(f"TRUNCATE {', '.join(tables)} CASCADE")
 
 
 def make_base(customers: int, as_of: date) -> int:
