@@ -1,25 +1,131 @@
 """Phase 3 of a run, over one bucket: who is in which segment, and what to do next about whom.
 
     for each block of customers, in one transaction on their home:
-        lock the bucket's memberships        what is read from here on, nobody judges older
+        lock the bucket's memberships        what is read from here on, nobody judges by something older
         read what all parts need             profiles.facts
         each part judges whole columns, and writes what differs
         the claim gets to the block's last customer
 
 A part without anything in use costs nothing. Everybody is judged, not only who is dirty: windows move with the days,
-and scores of the phase before may be anybody's. Cost: see docs/profiles.md.
+and scores of the phase before may be anybody's. What the night costs for it is in docs/profiles.md.
 """
 
+import random
+import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+import structlog
+from django.conf import settings
+from django.db import OperationalError, reset_queries
+from django.utils import timezone
 
 from profiles import claims
 from profiles.claims import Claim
+from profiles.days import day_of
+from profiles.facts import FactReader
 from profiles.models import ProfileRun
+from profiles.recommendations.part import RecommendationPart
+from profiles.rules import Needs
+from profiles.segments import counting
+from profiles.segments.part import SegmentPart, as_of_now
+from profiles.segments.writing import count_members, lock_bucket
+from profiles.totals import Block
 from scrm import sharding
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+logger = structlog.get_logger(__name__)
+
+# A block is one transaction: some 100 ms, for which refreshes of single customers of the bucket wait.
+BLOCK_SIZE = 5_000
+# deadlock_detected, serialization_failure, lock_not_available: others were in the way.
+TRY_AGAIN = {"40P01", "40001", "55P03"}
+TRIES = 8
+
+
+class Judged(Protocol):
+    """What a part found out about a block. touched: of which of its customers anything is to be written."""
+
+    touched: "NDArray[Any]"
+
+
+class Part(Protocol):
+    """One of the things that phase 3 does with each block. needs: the facts that it reads of it."""
+
+    @property
+    def is_active(self) -> bool: ...
+    @property
+    def needs(self) -> Needs: ...
+    def judge(self, block: Block) -> Any: ...
+    def write(self, cursor: Any, judged: Any, rows: "NDArray[Any]") -> int: ...
 
 
 def act(claim: Claim, run: ProfileRun, on_progress: Callable[[], object]) -> None:
-    """Do what is left of a claim's third phase."""
+    """Do what is left of a claim's third phase, from its position to its end.
+
+    Database: the home's, one transaction for each block of customers; control, one query for each.
+    Raises ClaimLostError, HomeUnavailableError; what is committed stays, and is gone on from by whoever is next.
+    """
+    segments = SegmentPart(run, claim.home, claim.bucket)
+    parts: list[Part] = [segments, RecommendationPart(run, claim.home, claim.bucket)]
+    ended = False
+    while not ended:
+        ended = _try_block(claim, segments, parts)
+        if settings.DEBUG:
+            reset_queries()  # else Django keeps the text of every statement: a night's fill the memory
+        on_progress()
+    counting.note_broken(segments.broken, segments.plan)
+    counting.store_counts([claim.home])
+
+
+def _try_block(claim: Claim, segments: SegmentPart, parts: "list[Part]") -> bool:
+    """Do the next block, again where others were in the way. Returns whether nobody is left."""
+    for attempt in range(TRIES):
+        position, tally = claim.position, dict(claim.tally)
+        try:
+            return _do_block(claim, segments, parts)
+        except BaseException as error:
+            claim.position = position
+            claim.tally.update(tally)
+            state = claims.sqlstate(error) if isinstance(error, OperationalError) else ""
+            if state not in TRY_AGAIN or attempt == TRIES - 1:
+                raise
+        logger.info("block_tried_again", home=claim.home, bucket=claim.bucket, sqlstate=state)
+        time.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - to part two who met
+        with sharding.atomic_home(claim.home), sharding.cursor(claim.home) as cursor:
+            claims.advance(cursor, claim)
+    raise AssertionError
+
+
+def _do_block(claim: Claim, segments: SegmentPart, parts: "list[Part]") -> bool:
     with sharding.atomic_home(claim.home), sharding.cursor(claim.home) as cursor:
-        claims.advance(cursor, claim, ends=True)
-    on_progress()
+        lock_bucket(cursor, claim.bucket)
+        segments.reload()
+        active = [part for part in parts if part.is_active]
+        needs = Needs()
+        for part in active:
+            needs |= part.needs
+        reader = FactReader(claim.home, claim.bucket, as_of_now(), needs)
+        if not claim.tally["total"]:
+            claim.tally["total"] = reader.count()
+        picked = reader.pick(claim.position, BLOCK_SIZE) if active else None
+        if picked is not None:
+            block = reader.read_picked(picked)
+            for part in active:
+                _do_part(cursor, claim, part, block)
+            claim.position = picked.last
+            claim.tally["done"] += len(block)
+        is_last = picked is None or picked.is_last
+        if is_last:
+            count_members(cursor, claim.bucket, segments.known, today=day_of(timezone.now()))
+        claims.advance(cursor, claim, ends=is_last)
+        return is_last
+
+
+def _do_part(cursor: Any, claim: Claim, part: Part, block: Block) -> None:
+    judged = part.judge(block)
+    rows = judged.touched.nonzero()[0]
+    if len(rows):
+        claim.tally["written"] += part.write(cursor, judged, rows)

@@ -14,7 +14,7 @@ claim next goes on from there. Errors as of profiles.runs.work.
 
 from collections.abc import Callable
 
-from profiles import buckets, claims, figures, publishing
+from profiles import acting, buckets, claims, figures, publishing
 from profiles.claims import ACT, CLASSIFY, SCORE, Claim
 from profiles.models import ProfileRun
 from scrm import sharding
@@ -40,7 +40,7 @@ def pass_by(claim: Claim, run: ProfileRun, on_progress: OnProgress) -> None:
 PHASES: dict[int, Callable[[Claim, ProfileRun, OnProgress], None]] = {
     CLASSIFY: classify,
     SCORE: pass_by,
-    ACT: pass_by,
+    ACT: acting.act,
 }
 
 

@@ -7,6 +7,7 @@
                        "seconds": 1.9, "phases": {"classify": 1.2, "score": 0.5, "act": 0.2}}},
      "phases": {"classify": 2.4, "fit": 1.1, "score": 1.0, "act": 0.4, "figures": 0.3},
      "scored": 40, "fitted_without": [], "fit_error": "…", "figures_error": "…",
+     "broken_segments": [{"id": 7, "name": "老客", "reason": "…"}],
      "failed": [{"home": 100, "bucket": 3, "error": "…"}]}
 
 classes counts everybody in the homes that answered, also those whom an incremental run had no need to look at; for a
@@ -20,6 +21,7 @@ from typing import Any
 
 from profiles.claims import ACT, CLASSIFY, REPORT, SCORE, ClaimView, merged
 from profiles.models import ProfileRun
+from profiles.segments.counting import broken_segments
 from scrm import sharding
 
 PHASE_NAMES = {CLASSIFY: "classify", SCORE: "score", ACT: "act"}
@@ -41,6 +43,7 @@ def summarise(run: ProfileRun, claims: Mapping[int, Sequence[ClaimView]], unavai
         "classes": dict(classes.most_common()),
         "moves": merged(move for view in views for move in view.moves),
         "homes": {str(home): one for home, one in homes.items()},
+        "broken_segments": broken_segments(),
         "scored": sum(view.phases.get(str(SCORE), {}).get("written", 0) for view in views),
         "phases": _phase_seconds(views)
         | {name: run.summary[f"{name}_seconds"] for name in ("fit", "figures") if f"{name}_seconds" in run.summary},
