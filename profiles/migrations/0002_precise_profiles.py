@@ -4,6 +4,7 @@ import django.utils.timezone
 import scrm.sharding.fields
 import uuid
 from django.db import migrations, models
+from profiles.migrations._recommendation_rules import DEFAULT_RULES
 from scrm.sharding.operations import DepartmentSQL, SetFillfactor
 
 
@@ -18,6 +19,13 @@ FROM (
 ) AS d
 WHERE r.customer_id = d.customer_id AND r.bucket = d.bucket
 """
+
+
+def seed_recommendation_rules(apps, schema_editor):
+    """The rules that suggestions begin with, for a company without any."""
+    rules = apps.get_model("profiles", "RecommendationRule")
+    if schema_editor.connection.alias == "default" and not rules.objects.exists():
+        rules.objects.bulk_create(rules(**values) for values in DEFAULT_RULES)
 
 
 class Migration(migrations.Migration):
@@ -354,6 +362,7 @@ class Migration(migrations.Migration):
                 ('contents', models.JSONField(verbose_name='内容')),
                 ('received_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='接收时间')),
                 ('expires_at', models.DateTimeField(verbose_name='过期时间')),
+                ('refused', models.CharField(default='', help_text='a code of contents.REASONS: known now, and not accepted', max_length=64, verbose_name='未计入的原因')),
             ],
             options={
                 'verbose_name': '待认领行为',
@@ -365,4 +374,5 @@ class Migration(migrations.Migration):
         ),
         SetFillfactor("customer_scores", 70),
         DepartmentSQL(FOLD_PURCHASE_DAYS, migrations.RunSQL.noop),
+        migrations.RunPython(seed_recommendation_rules, migrations.RunPython.noop),
     ]

@@ -99,6 +99,8 @@ def read(template: str) -> Wording:
     """
     if not template.strip():
         raise RuleError("请写下理由", "reason")
+    if not template.isprintable():
+        raise RuleError("不能含换行和控制字符", "reason")
     if len(template) > MAX_LENGTH:
         raise RuleError(f"最多 {MAX_LENGTH} 个字，这里有 {len(template)} 个", "reason")
     parts: list[str | Figure] = []
