@@ -261,7 +261,14 @@ def work(
     except (sharding.HomeUnavailableError, sharding.UnknownHomeError) as error:
         log.warning("claim_left", reason=str(error))
         return False
-    log.info("claim_done", phase=claim.phase, mode=claim.mode, judged=claim.judged, changed=claim.changed, updated=claim.updated)
+    log.info(
+        "claim_done",
+        phase=claim.phase,
+        mode=claim.mode,
+        judged=claim.judged,
+        changed=claim.changed,
+        updated=claim.updated,
+    )
     if all(view.is_over or view.waits_for_others for view in claims.views(run_id, home)):
         finish(run, wake=wake)
     return True

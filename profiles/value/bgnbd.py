@@ -1,0 +1,135 @@
+"""BG/NBD: how often customers buy, and whether they still do.
+
+P. S. Fader, B. G. S. Hardie, K. L. Lee: "Counting Your Customers" the Easy Way, Marketing Science 24 (2005), 275-284.
+
+Somebody who is active buys at a rate of their own (Gamma distributed: r, alpha) and is lost after a purchase with a
+probability of their own (Beta distributed: a, b). Of each customer it wants
+
+    x     purchases after the first (several in a day are one)
+    t_x   time from the first to the last of them, 0 without any
+    T     time from the first until now
+
+    >>> model = Model(r=0.2426, alpha=4.4136, a=0.7929, b=2.4259)
+    >>> one = [2.0], [30.43], [38.86]          # the first customer of CDNOW
+    >>> round(float(model.alive(*one)[0]), 3), round(float(model.expected(39.0, *one)[0]), 3)
+    (0.727, 1.226)
+
+Who has bought once is active, says the model: it loses people only after a repeat purchase.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from profiles.value.fitting import DEGENERATE, TOO_SMALL, NoModelError, maximise
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    Column = NDArray[Any]
+
+MIN_CUSTOMERS, MIN_REPEATERS = 50, 20
+# (r, alpha as a multiple of the mean time between purchases, a, b)
+STARTS = ((0.5, 0.5, 1.0, 2.0), (1.0, 1.0, 0.5, 5.0), (0.2, 0.2, 0.8, 0.8), (2.0, 2.0, 0.2, 2.0))
+
+
+@dataclass(frozen=True)
+class Model:
+    r: float
+    alpha: float
+    a: float
+    b: float
+
+    def alive(self, x: "ArrayLike", t_x: "ArrayLike", T: "ArrayLike") -> "Column":  # noqa: N803 - the paper's names
+        """Return the probability that customers are still active."""
+        import numpy as np
+
+        x, t_x, T = (np.asarray(one, dtype=float) for one in (x, t_x, T))  # noqa: N806
+        return np.asarray(1.0 / (1.0 + self._lost_odds(x, t_x, T)))
+
+    def expected(self, t: float, x: "ArrayLike", t_x: "ArrayLike", T: "ArrayLike") -> "Column":  # noqa: N803
+        """Return how many purchases customers are expected to make in the next t.
+
+        The paper's (10), with Euler's transformation of its 2F1: the formula there has r + x and b + x as parameters and
+        overflows for those who buy often.
+        """
+        import numpy as np
+        from scipy.special import hyp2f1
+
+        x, t_x, T = (np.asarray(one, dtype=float) for one in (x, t_x, T))  # noqa: N806
+        r, alpha, b = self.r, self.alpha, self.b
+        a = self.a
+        # Both are removable: the limit is what stands beside it.
+        if abs(a - 1) < 1e-6:
+            a = 1 + 1e-6
+        if abs(a + b - 1) < 1e-6:
+            b += 1e-6
+        z = t / (alpha + T + t)
+        c = a + b + x - 1
+        still = c / (a - 1) * (1 - (1 - z) ** (a - 1) * hyp2f1(a + b - 1 - r, a - 1, c, z))
+        return np.asarray(np.maximum(still, 0) / (1 + self._lost_odds(x, t_x, T)))
+
+    def probabilities(self, T: "ArrayLike", up_to: int) -> "Column":  # noqa: N803
+        """Return the probabilities of 0, 1, … up_to repeat purchases in a time T, as columns of a table."""
+        import numpy as np
+        from scipy.special import betaln, gammaln
+
+        T = np.asarray(T, dtype=float)[:, None]  # noqa: N806
+        r, alpha, a, b = self.r, self.alpha, self.a, self.b
+        x = np.arange(up_to + 1, dtype=float)[None, :]
+        # The negative binomial part: x purchases by T of somebody who is never lost.
+        never_lost = np.exp(
+            gammaln(r + x) - gammaln(r) - gammaln(x + 1) + r * np.log(alpha / (alpha + T)) + x * np.log(T / (alpha + T))
+        )
+        more = 1 - np.cumsum(never_lost, axis=1) + never_lost  # that there would be x or more of them
+        stayed = np.exp(betaln(a, b + x) - betaln(a, b))
+        left = np.where(x > 0, np.exp(betaln(a + 1, np.maximum(b + x - 1, 1e-300)) - betaln(a, b)), 0.0)
+        return np.asarray(stayed * never_lost + left * more)
+
+    def _lost_odds(self, x: "Column", t_x: "Column", T: "Column") -> "Column":  # noqa: N803
+        """Return the odds of having been lost at the last purchase; 0 for those who have bought once."""
+        import numpy as np
+
+        repeats = np.maximum(x, 1)
+        with np.errstate(over="ignore"):
+            silence = np.exp((self.r + repeats) * (np.log(self.alpha + T) - np.log(self.alpha + t_x)))
+        return np.asarray(np.where(x > 0, self.a / (self.b + repeats - 1) * silence, 0.0))
+
+
+def likelihood(parameters: "Column", x: "Column", t_x: "Column", T: "Column", n: "Column") -> "tuple[float, Column]":  # noqa: N803
+    """Return the log-likelihood of (r, alpha, a, b), and its gradient. n: how many customers each row stands for."""
+    import numpy as np
+    from scipy.special import digamma, gammaln
+
+    r, alpha, a, b = (float(one) for one in parameters)
+    repeats = np.maximum(x, 1)
+    log_t, log_tx = np.log(alpha + T), np.log(alpha + t_x)
+    base = gammaln(r + x) - gammaln(r) + r * np.log(alpha)
+    base += gammaln(a + b) + gammaln(b + x) - gammaln(b) - gammaln(a + b + x)
+    stays = -(r + x) * log_t
+    leaves = np.where(x > 0, np.log(a) - np.log(b + repeats - 1) - (r + x) * log_tx, -np.inf)
+    both = np.logaddexp(stays, leaves)
+    left = np.exp(leaves - both)  # the share of the second summand
+    stayed = 1 - left
+    gradient = (
+        digamma(r + x) - digamma(r) + np.log(alpha) - stayed * log_t - left * log_tx,
+        r / alpha - (r + x) * (stayed / (alpha + T) + left / (alpha + t_x)),
+        digamma(a + b) - digamma(a + b + x) + left / a,
+        digamma(a + b) + digamma(b + x) - digamma(b) - digamma(a + b + x) - left / (b + repeats - 1),
+    )
+    return float(n @ (base + both)), np.array([float(n @ one) for one in gradient])
+
+
+def fit(x: "Column", t_x: "Column", T: "Column", n: "Column") -> tuple[Model, float]:  # noqa: N803
+    """Return the model of customers and its log-likelihood. n: how many each row stands for.
+
+    Raises NoModelError: too few, or nothing to tell them apart.
+    """
+    x, t_x, T, n = (one.astype(float) for one in (x, t_x, T, n))  # noqa: N806
+    if n.sum() < MIN_CUSTOMERS or n[x > 0].sum() < MIN_REPEATERS:
+        raise NoModelError(TOO_SMALL)
+    if not (T > t_x).any() or T.max() <= 0:
+        raise NoModelError(DEGENERATE)
+    between = float(n @ T) / float(n @ x)
+    starts = [(r, alpha * between, a, b) for r, alpha, a, b in STARTS]
+    found = maximise(lambda parameters: likelihood(parameters, x, t_x, T, n), starts, weight=float(n.sum()))
+    return Model(*found.parameters), found.log_likelihood
