@@ -13,10 +13,12 @@ claim next goes on from there. Errors as of profiles.runs.work.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from profiles import acting, buckets, claims, figures, publishing
 from profiles.claims import ACT, CLASSIFY, SCORE, Claim
 from profiles.models import ProfileRun
+from profiles.recommendations import preparing
 from scrm import sharding
 
 # A run's phase when its claims are through and only figures are left.
@@ -42,6 +44,11 @@ PHASES: dict[int, Callable[[Claim, ProfileRun, OnProgress], None]] = {
     SCORE: pass_by,
     ACT: acting.act,
 }
+
+
+def prepare(run: ProfileRun) -> dict[str, Any]:
+    """Do what is done once before the third phase besides the fit. Returns notes for the summary. Repeatable."""
+    return preparing.prepare(run)
 
 
 def compute_figures(run: ProfileRun) -> None:

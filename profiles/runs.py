@@ -331,6 +331,8 @@ def _take_step(run: ProfileRun, progress: RunProgress, due: Step) -> bool:
             began = time.monotonic()
             if due == Step.FIT:
                 fitted, notes = _fit(run, gives_up=step.is_last_attempt)
+                if not step.is_last_attempt and any(view.mode != claims.REPORT for view in progress.every_claim):
+                    notes |= phases.prepare(run)
                 notes["fit_seconds"] = round(time.monotonic() - began, 2)
                 step.end(claims.SCORE, rfm=fitted.rfm, value_model=fitted.value_model, summary=_with_notes(notes))
             else:

@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
 import orjson
+import psycopg
 import structlog
+from django.db import DatabaseError
 from django.utils import timezone
 
 from profiles import columns
@@ -28,7 +30,7 @@ from profiles.days import day_of
 from profiles.models import Action, ItemAffinity, ProfileRun
 from profiles.recommendations import matching, rules, scoring
 from profiles.recommendations.matching import Matches, Table
-from profiles.recommendations.rules import Compiled
+from profiles.recommendations.rules import Compiled, Plan
 from profiles.rules import CentFacts, Needs, holds
 from profiles.totals import Block
 from scrm import sharding
@@ -172,10 +174,13 @@ class RecommendationPart:
         for rule in self.plan.rules:
             try:
                 self._judge_rule(rule, facts, stored, judged)
+            except (DatabaseError, psycopg.Error, sharding.ShardingError):
+                raise  # the transaction is over
             except Exception as error:
                 # A fault of ours, of one rule: the others must not pay for it.
                 logger.exception("recommendation_rule_not_judged", rule=rule.rule_id)
                 self.broken[rule.rule_id] = (rule.name, f"计算出错：{type(error).__name__}: {error}"[:500])
+                rules.name_broken(Plan(broken={rule.rule_id: self.broken[rule.rule_id]}))
         self._end_others(stored, judged)
         return judged
 
