@@ -2,14 +2,20 @@
 
 chore               every    does
 profile_runs        10 s     makes missing claims, wakes silent and waiting ones, ends runs whose claims are over
+waiting_behaviours  10 s     folds in what has been waiting for identities that somebody claims now
+waiting_expiry      1 day    deletes what has been waiting for 90 days
 nightly_catch_up    60 s     starts the run of a midnight that was slept through
+profile_figures     6 h      thins out figures of more than 400 days ago
 """
 
-from profiles import runs, schedule, tasks
+from profiles import figures, runs, schedule, tasks, waiting
 from profiles.models import ProfileRun
 from scrm import keeper
 
 PROFILE_RUNS_SECONDS = 10
+FIGURES_SECONDS = 6 * 3600
+WAITING_SECONDS = 10
+DAY_SECONDS = 24 * 60 * 60
 
 
 def look_after_runs() -> int:
@@ -25,4 +31,7 @@ def catch_up_nightly() -> int:
 def register() -> None:
     """Give the keeper these chores."""
     keeper.register("profile_runs", look_after_runs, every_seconds=PROFILE_RUNS_SECONDS)
+    keeper.register("waiting_behaviours", waiting.fold_waiting, every_seconds=WAITING_SECONDS)
+    keeper.register("waiting_expiry", waiting.delete_expired, every_seconds=DAY_SECONDS)
     keeper.register("nightly_catch_up", catch_up_nightly, every_seconds=schedule.CATCH_UP_SECONDS)
+    keeper.register("profile_figures", figures.thin, every_seconds=FIGURES_SECONDS)

@@ -9,11 +9,19 @@ from scrm.sharding.ids import MAX_HOME
 MAX_BEHAVIOURS = 1000
 
 
+class IdentityBody(serializers.Serializer):
+    """A name that others have for a customer. Only a digest of it is kept."""
+
+    kind = Text(max_length=32, help_text="unionid, openid, mobile, member_no, or one of IDENTITY_KINDS.")
+    value = Text(max_length=256)
+
+
 class BehaviourBody(serializers.Serializer):
     """One behaviour. Each is judged by itself: see `rejected` in the answer."""
 
     event_id = Text(max_length=128, help_text="Unique per customer within your source (the key's name).")
-    external_userid = Text(max_length=64)
+    external_userid = Text(max_length=64, required=False, help_text="This, or identity.")
+    identity = IdentityBody(required=False, allow_null=True, help_text="Instead of external_userid.")
     kind = serializers.ChoiceField(Behaviour.Kind.values)
     channel = Text(max_length=32, help_text="wecom, mini_program, official_account, store, ecommerce, douyin …")
     amount = serializers.DecimalField(
@@ -39,6 +47,7 @@ class RejectionAnswer(serializers.Serializer):
 class RecordedAnswer(serializers.Serializer):
     accepted = serializers.IntegerField()
     duplicates = serializers.IntegerField(help_text="Known already, with the same contents.")
+    waiting = serializers.IntegerField(help_text="Kept until somebody claims their identity, 90 days at the longest.")
     rejected = RejectionAnswer(many=True)
 
 
@@ -56,7 +65,9 @@ class RunBody(StrictSerializer):
 
 
 class RunProgressAnswer(serializers.Serializer):
-    share = serializers.FloatField(help_text="0 to 1")
+    share = serializers.FloatField(
+        allow_null=True, help_text="0 to 1; null in a summary while the run is going on"
+    )
     judged = serializers.IntegerField(required=False)
     changed = serializers.IntegerField(required=False)
     unavailable = serializers.ListField(child=serializers.IntegerField())
@@ -80,21 +91,6 @@ class RunAnswer(serializers.Serializer):
 class RunPage(serializers.Serializer):
     results = RunAnswer(many=True)
     next = serializers.CharField(allow_null=True)
-
-
-class HomeCounts(serializers.Serializer):
-    home = serializers.IntegerField()
-    unclassified = serializers.IntegerField()
-    classes = serializers.DictField(child=serializers.IntegerField())
-
-
-class SummaryAnswer(serializers.Serializer):
-    total = serializers.IntegerField()
-    unclassified = serializers.IntegerField()
-    classes = serializers.DictField(child=serializers.IntegerField())
-    homes = HomeCounts(many=True)
-    unavailable = serializers.ListField(child=serializers.IntegerField())
-    last_run = RunAnswer(allow_null=True)
 
 
 class ConditionAnswer(serializers.Serializer):

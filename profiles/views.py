@@ -21,7 +21,6 @@ from customers.views import EXTERNAL_USERID, unknown_customer
 from profiles import tasks
 from profiles.days import day_of
 from profiles.models import ProfileHistory, ProfileRun
-from profiles.overview import count_visible, shown_counts
 from profiles.reasons import describe, explain_change
 from profiles.reporting import report_behaviours
 from profiles.rules import Condition, Explanation, RuleError, format_conditions
@@ -34,7 +33,6 @@ from profiles.serializers import (
     RunAnswer,
     RunBody,
     RunPage,
-    SummaryAnswer,
 )
 from profiles.standing import Standing, find_standing, list_changes
 from scrm import sharding
@@ -221,7 +219,8 @@ class BehavioursView(Endpoint):
         """Record up to 1 000 behaviours. Good ones are taken, bad ones come back in `rejected`; repeat as you like.
 
         An event_id is known per customer and source, which is the key's name: the same contents again are counted as
-        duplicates, other contents are rejected as event_id_conflict.
+        duplicates, other contents are rejected as event_id_conflict. An item names its customer by external_userid or
+        by identity; whom nobody knows yet, it waits for, 90 days (`waiting`).
         """
         holder = holder_of(request)
         items, create_missing = read_behaviours(self.read(request))
@@ -236,6 +235,7 @@ class BehavioursView(Endpoint):
             {
                 "accepted": done.accepted,
                 "duplicates": done.duplicates,
+                "waiting": done.waiting,
                 "rejected": [{"index": one.index, "code": one.code, "message": one.message} for one in done.rejected],
             }
         )
@@ -257,24 +257,7 @@ def read_behaviours(body: dict[str, Any]) -> tuple[list[object], bool]:
     return items, create_missing
 
 
-# ---------------------------------------------------------------------------------------------------- summary, runs
-class SummaryView(Endpoint):
-    required_scopes = {"GET": PROFILES_READ}
-
-    @extend_schema(operation_id="profiles_summary", responses={200: SummaryAnswer, **problems()})
-    def get(self, request: Request) -> HttpResponse:
-        """Count the customers of each class and home, as of the last classification, and see the last run.
-
-        A restricted key is told the counts of those it may see.
-        """
-        refuse_unknown(request._request.GET, ())
-        viewer = viewer_of(holder_of(request))
-        last = ProfileRun.objects.exclude(kind=ProfileRun.Kind.BACKTEST).first()
-        return answer(
-            {**shown_counts(count_visible(viewer.scope)), "last_run": shown_run(last, viewer) if last else None}
-        )
-
-
+# -------------------------------------------------------------------------------------------------------------- runs
 class RunsView(Endpoint):
     required_scopes = {"GET": PROFILES_READ, "POST": PROFILES_WRITE}
 
@@ -348,11 +331,16 @@ class RunView(Endpoint):
         return answer(shown_run(run, viewer_of(holder_of(request))))
 
 
-def shown_run(run: ProfileRun, viewer: Viewer) -> dict[str, Any]:
-    """Return a run as JSON values. What is counted in it is of everybody, so a restricted viewer is not told."""
+def shown_run(run: ProfileRun, viewer: Viewer, *, live: bool = True) -> dict[str, Any]:
+    """Return a run as JSON values. What is counted in it is of everybody, so a restricted viewer is not told.
+
+    live: ask the homes how far a run is that is going on; else its share is None.
+    """
     progress: dict[str, Any] = {"share": 1.0, "unavailable": run.summary.get("unavailable", [])}
     counted = {name: run.summary.get(name, 0) for name in ("judged", "changed")}
-    if run.state == State.RUNNING:
+    if run.state == State.RUNNING and not live:
+        progress["share"] = None
+    elif run.state == State.RUNNING:
         now = run_progress(run)
         progress = {"share": round(now.share, 4), "unavailable": now.unavailable}
         counted = {"judged": now.judged, "changed": now.changed}

@@ -3,6 +3,9 @@
     field            form                                                             code when it is not
     event_id         text of 1..128 characters, no control characters                 invalid_event_id
     external_userid  see customers.identity                                           invalid_external_userid
+    identity         instead of it: {"kind": …, "value": …}, see                      invalid_identity
+                     customers.identity_kinds; one of the two                         unknown_identity_kind
+                                                                                      external_userid_and_identity
     kind             purchase | interaction | refund                                  unknown_kind
     channel          a word of profiles.vocabulary                                    unknown_channel
     amount           "29.33" or a number, 0..10^10 yuan, at most 2 decimals           invalid_amount
@@ -14,8 +17,12 @@
     detail           an object, at most 4 kB of JSON and 16 levels                    invalid_detail
     home             a number, only where customers may be created                    unknown_home
 
-Two items have the same contents when all but event_id, external_userid and home are the same: 29.3 is 29.30, and a
-moment is the same in any offset.
+Two items have the same contents when all but event_id, external_userid, identity and home are the same: 29.3 is 29.30,
+and a moment is the same in any offset.
+
+Of the `detail` of a purchase, `items` is read: a list of objects, each with an `id` (a text of 1..128 characters, or a
+whole number) and maybe a `name`. What in it is no such object is kept as it is, like the rest of the detail, and counts
+for nothing.
 """
 
 import json
@@ -30,6 +37,7 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from customers.identity import is_external_userid
+from customers.identity_kinds import IdentityError, Pair, read_identity
 from profiles.vocabulary import KINDS
 from scrm.sharding.ids import MAX_HOME
 
@@ -39,6 +47,8 @@ MAX_DETAIL_BYTES = 4096
 MAX_DETAIL_DEPTH = 16
 AMOUNT = re.compile(r"[0-9]{1,11}(\.[0-9]{1,2})?", re.ASCII)
 CENT = Decimal("0.01")
+ITEM_ID_LENGTH = 128
+ITEM_NAME_LENGTH = 200
 # U+0000 as JSON writes it, which jsonb refuses; not a backslash followed by u0000.
 NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
@@ -46,6 +56,10 @@ REASONS = {
     "invalid_item": "a behaviour is an object with event_id, external_userid, kind, channel, amount, occurred_at",
     "invalid_event_id": "event_id is a text of 1 to 128 characters without control characters",
     "invalid_external_userid": "external_userid is a text of 1 to 64 characters without control characters",
+    "invalid_identity": "identity is {kind, value}; the value has 1 to 128 characters, that of a mobile 5 to 20 digits",
+    "unknown_identity_kind": "the identity's kind is none that is known here: a new one is named in IDENTITY_KINDS",
+    "external_userid_and_identity": "a behaviour names its customer by external_userid or by identity, not by both",
+    "ambiguous_identity": "several customers claim this identity",
     "unknown_kind": "kind is purchase, interaction or refund",
     "unknown_channel": "channel is none that is known here: a new one is named in BEHAVIOUR_CHANNELS",
     "invalid_amount": "amount is a decimal from 0 to 10000000000 with at most two decimals, and a purchase needs one",
@@ -83,7 +97,10 @@ class Rejection:
 
 
 class Contents(NamedTuple):
-    """A behaviour that looks as it must. amount: None for a refund of all that is left; detail: JSON."""
+    """A behaviour that looks as it must. amount: None for a refund of all that is left; detail: JSON.
+
+    external_userid: empty as long as only the identity is known. items: (id, name) of what was bought, each once.
+    """
 
     place: int
     event_id: str
@@ -96,6 +113,8 @@ class Contents(NamedTuple):
     detail: str | None
     home: int | None
     content_hash: str
+    identity: Pair | None = None
+    items: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -126,8 +145,11 @@ def _read(index: int, item: object, bounds: Bounds) -> Contents:
         raise _InvalidError("invalid_item")
     get = item.get
     event_id = _read_event_id(get("event_id"), "invalid_event_id")
-    external_userid = get("external_userid")
-    if not is_external_userid(external_userid):
+    external_userid, identity = get("external_userid"), get("identity")
+    pair = None
+    if identity is not None:
+        pair, external_userid = _read_identity(identity, external_userid), ""
+    elif not is_external_userid(external_userid):
         raise _InvalidError("invalid_external_userid")
     kind, channel = get("kind"), get("channel")
     if not isinstance(kind, str) or kind not in KINDS:
@@ -156,7 +178,42 @@ def _read(index: int, item: object, bounds: Bounds) -> Contents:
         _hash(
             kind, channel, "" if amount is None else str(amount), occurred_at.isoformat(), refers_to or "", text or ""
         ),
+        pair,
+        read_items(detail) if kind == "purchase" else (),
     )
+
+
+def _read_identity(identity: object, external_userid: object) -> Pair:
+    if external_userid not in (None, ""):
+        raise _InvalidError("external_userid_and_identity")
+    try:
+        return read_identity(identity)
+    except IdentityError as error:
+        raise _InvalidError(error.code) from None
+
+
+def read_items(detail: object) -> tuple[tuple[str, str], ...]:
+    """Return (id, name) of the items in a purchase's detail, each id once; what is no item is passed over.
+
+    >>> read_items({"items": [{"id": "sku-1", "name": "红茶"}, {"id": 7}, {"id": "sku-1"}, {"id": ""}, "tea", None]})
+    (('sku-1', '红茶'), ('7', ''))
+    >>> read_items({"items": 3}), read_items(None)
+    ((), ())
+    """
+    given = detail.get("items") if isinstance(detail, dict) else None
+    if not isinstance(given, list | tuple):
+        return ()
+    found: dict[str, str] = {}
+    for one in given:
+        if not isinstance(one, dict):
+            continue
+        number, name = one.get("id"), one.get("name")
+        if isinstance(number, int) and not isinstance(number, bool) and abs(number) < 2**63:
+            number = str(number)
+        if isinstance(number, str) and 1 <= len(number.strip()) <= ITEM_ID_LENGTH:
+            known = found.get(number.strip(), "")
+            found[number.strip()] = known or (name.strip()[:ITEM_NAME_LENGTH] if isinstance(name, str) else "")
+    return tuple(found.items())
 
 
 def _hash(*parts: str) -> str:

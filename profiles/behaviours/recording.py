@@ -3,7 +3,10 @@
     look      locks the customers (FOR KEY SHARE) and the purchases that refunds name (FOR UPDATE), in order of
               customer_id; reads which keys are there already
     decide    new, duplicate, conflict, refund accepted or not: plain Python
-    write     keys → raw rows → daily totals → running totals → dirty marks, in one statement
+    write     keys → raw rows → daily totals → running totals → dirty marks, in one statement; items in another
+
+An item that names an identity is looked up in the map of identities first; whom that does not know yet waits in the
+control database (profiles.waiting).
 
 A key that somebody else commits between look and write makes the statement write nothing; then the home begins again,
 and sees it. So of any crowd that sends the same batch at once each behaviour is stored by exactly one.
@@ -22,13 +25,14 @@ import orjson
 import structlog
 from django.db import OperationalError
 
-from customers import directory
+from customers import directory, identities
 from customers.identity import is_external_userid
 from customers.marks import tell_marked
 from customers.records import CustomerData
 from profiles.behaviours.contents import Bounds, Contents, Rejection, read_contents
+from profiles.behaviours.keeping import are_waiting, keep_waiting
 from profiles.behaviours.refunds import Purchase, take_back
-from profiles.behaviours.statements import LOOK, WRITE_WITH_REFUNDS, WRITE_WITHOUT_REFUNDS
+from profiles.behaviours.statements import ITEMS, LOOK, WRITE_WITH_REFUNDS, WRITE_WITHOUT_REFUNDS
 from profiles.days import day_zone, end_of_tomorrow, midnight
 from profiles.vocabulary import channel_names
 from scrm import sharding
@@ -45,10 +49,12 @@ Key = tuple[int, str]
 
 @dataclass
 class Recorded:
-    """What came of a batch. rejected is in order of index; created counts customers, not behaviours."""
+    """What came of a batch. rejected is in order of index; created counts customers, not behaviours; waiting counts
+    those of whom it is not known yet who they are."""
 
     accepted: int = 0
     duplicates: int = 0
+    waiting: int = 0
     created: int = 0
     rejected: list[Rejection] = field(default_factory=list)
 
@@ -65,12 +71,14 @@ def record_behaviours(
 
     items: 1..10 000 mappings as contents.py describes, in any order; a repeated event_id is counted, not stored, and of
     two with other contents the first stays. source: 1..64 characters. now: aware.
-    create_missing: make customers of those whom the directory does not know, in the item's home if it names one.
+    create_missing: make customers of those whom the directory does not know, in the item's home if it names one; never
+    of identities.
     assume_zone: of times that name no offset, which are refused without it.
     Routes: one transaction per department database; a department that is down rejects its own items only.
     Errors: none for a bad item - it comes back in Recorded.rejected with a code. Repeat after any error: what has been
     stored is a duplicate then.
-    Cost: 1 directory query, then 2 statements per department, whatever the batch.
+    Cost: 1 directory query, then 2 statements per department (3 where purchases have items), whatever the batch; 1 on
+    control if there are identities, and 2 if some of them are unknown.
     """
     if not is_external_userid(source):  # the same kind of text
         raise ValueError("A source is a text of 1 to 64 characters without control characters.")
@@ -78,13 +86,66 @@ def record_behaviours(
         raise ValueError(f"At most {directory.MAX_BATCH} behaviours a call.")
     done = Recorded()
     bounds = Bounds(midnight(EARLIEST_DAY), end_of_tomorrow(now), frozenset(channel_names()), assume_zone)
-    waiting: list[Contents] = []
+    read: list[Contents] = []
     for index, item in enumerate(items):
-        read = read_contents(index, item, bounds)
-        if isinstance(read, Contents):
-            waiting.append(read)
+        contents = read_contents(index, item, bounds)
+        if isinstance(contents, Contents):
+            read.append(contents)
         else:
-            done.rejected.append(read)
+            done.rejected.append(contents)
+    named, unknown = _name(read, done)
+    record_contents(named, done, source=source, now=now, create_missing=create_missing)
+    _keep(unknown + _before_their_purchase(named, done, source), done, source=source, now=now)
+    done.rejected.sort(key=lambda rejection: rejection.index)
+    return done
+
+
+def _name(read: Sequence[Contents], done: Recorded) -> tuple[list[Contents], list[Contents]]:
+    """Put external_userids for identities. Returns (those that have one, those that nobody claims)."""
+    pairs = {one.identity for one in read if one.identity is not None}
+    if not pairs:
+        return list(read), []
+    names = identities.resolve(pairs)
+    named, unknown = [], []
+    for one in read:
+        if one.identity is None:
+            named.append(one)
+        elif one.identity not in names:
+            unknown.append(one)
+        elif (external_userid := names[one.identity]) is None:
+            done.rejected.append(Rejection.because(one.place, "ambiguous_identity"))
+        else:
+            named.append(one._replace(external_userid=external_userid))
+    return named, unknown
+
+
+def _before_their_purchase(named: Sequence[Contents], done: Recorded, source: str) -> list[Contents]:
+    """Take back what was refused only because the purchase that it refunds is still waiting for the same identity."""
+    refused = {one.index for one in done.rejected if one.code == "unknown_purchase"}
+    refunds = [one for one in named if one.place in refused and one.identity is not None] if refused else []
+    if not refunds:
+        return []
+    waiting = are_waiting([(*one.identity, one.refers_to or "") for one in refunds if one.identity], source=source)
+    early = [one for one in refunds if one.identity and (*one.identity, one.refers_to or "") in waiting]
+    places = {one.place for one in early}
+    done.rejected = [one for one in done.rejected if one.index not in places]
+    return early
+
+
+def _keep(unknown: Sequence[Contents], done: Recorded, *, source: str, now: datetime) -> None:
+    if not unknown:
+        return
+    kept = keep_waiting(unknown, source=source, now=now)
+    done.waiting += kept.waiting
+    done.duplicates += kept.duplicates
+    done.rejected += kept.rejected
+
+
+def record_contents(
+    contents: Sequence[Contents], done: Recorded, *, source: str, now: datetime, create_missing: bool = False
+) -> None:
+    """Record behaviours that look as they must and name a customer. What comes of them is added to `done`."""
+    waiting = list(contents)
     for is_second in (False, True):
         if not waiting:
             break
@@ -93,8 +154,6 @@ def record_behaviours(
         if waiting:
             logger.info("behaviours_of_absent_customers", items=len(waiting), is_second=is_second)
     done.rejected += [Rejection.because(one.place, "unknown_customer") for one in waiting]
-    done.rejected.sort(key=lambda rejection: rejection.index)
-    return done
 
 
 def _resolve(
@@ -165,9 +224,10 @@ class _Looked:
 
 @dataclass
 class _Decision:
-    """What is to be written, and what is not and why. purchases: stored ones whose refunded changes."""
+    """What is to be written, and what is not and why. purchases: stored ones whose refunded changes; bought: items."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
+    bought: list[dict[str, Any]] = field(default_factory=list)
     purchases: list[dict[str, Any]] = field(default_factory=list)
     duplicates: int = 0
     rejected: list[Rejection] = field(default_factory=list)
@@ -262,6 +322,10 @@ def _settle(decision: _Decision, new: Mapping[Key, Contents], stored: Mapping[Ke
                 continue
             amount, undoes = taken.amount, taken.undoes
         decision.rows.append(_row(key[0], one, amount, undoes=undoes))
+        decision.bought += [
+            {"customer_id": key[0], "item_id": number, "name": name, "occurred_at": one.occurred_at}
+            for number, name in one.items
+        ]
     for row in decision.rows:
         if row["kind"] == "purchase":
             row["refunded"] = _text(purchases[row["customer_id"], row["event_id"]].refunded)
@@ -301,6 +365,8 @@ def _write(cursor: Any, decision: _Decision, source: str, now: datetime) -> None
     cursor.execute(WRITE_WITH_REFUNDS if decision.purchases else WRITE_WITHOUT_REFUNDS, parameters)
     if cursor.fetchone()[0] != len(decision.rows):
         raise _OvertakenError
+    if decision.bought:
+        cursor.execute(ITEMS, {"bought": _json(decision.bought), "zone": day_zone().key})
 
 
 def _text(amount: Decimal | None) -> str | None:

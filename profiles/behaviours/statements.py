@@ -1,5 +1,5 @@
-"""The two statements that a batch costs a department database. %(items)s is JSON: one parameter is twice as fast as
-arrays of columns.
+"""The two statements that a batch costs a department database, and a third where purchases say what was bought.
+%(items)s is JSON: one parameter is twice as fast as arrays of columns.
 """
 
 # LATERAL … OFFSET 0 makes the planner take one row by its key at a time, in order. Left to itself it believes that a
@@ -47,6 +47,11 @@ FIGURE_COLUMNS = (
     "purchase_count, purchase_amount, refund_count, refund_amount, interaction_count, "
     "last_purchase_at, last_interaction_at"
 )
+SUM_FIGURES = """
+    sum(purchase_count) AS purchase_count, sum(purchase_amount) AS purchase_amount, sum(refund_count) AS refund_count,
+    sum(refund_amount) AS refund_amount, sum(interaction_count) AS interaction_count,
+    max(last_purchase_at) AS last_purchase_at, max(last_interaction_at) AS last_interaction_at
+"""
 ADD_FIGURES = """
     purchase_count = total.purchase_count + excluded.purchase_count,
     purchase_amount = total.purchase_amount + excluded.purchase_amount,
@@ -56,8 +61,17 @@ ADD_FIGURES = """
     last_purchase_at = GREATEST(total.last_purchase_at, excluded.last_purchase_at),
     last_interaction_at = GREATEST(total.last_interaction_at, excluded.last_interaction_at)
 """
+PURCHASE_DAYS = """
+    purchase_days = total.purchase_days + excluded.purchase_days,
+    first_purchase_amount = CASE WHEN excluded.first_purchase_day <= COALESCE(total.first_purchase_day, 'infinity')
+        THEN excluded.first_purchase_amount ELSE total.first_purchase_amount END,
+    first_purchase_day = LEAST(total.first_purchase_day, excluded.first_purchase_day)
+"""
 # `accepted` is empty unless every key was new. Tables and rows are always written in this order, so that two batches
 # that meet wait for each other instead of for ever.
+# A day is one with a purchase from now on when its total is, after the batch, what the batch brought: `daily` returns
+# the former, `days` has the latter. They meet in a GROUP BY, because a join of what the planner takes for a handful of
+# rows would be a nested loop.
 WRITE = f"""
 WITH given AS MATERIALIZED (
     SELECT item.*, (customer_id %% 10)::smallint AS bucket, (occurred_at AT TIME ZONE %(zone)s)::date AS day
@@ -78,17 +92,31 @@ WITH given AS MATERIALIZED (
     SELECT customer_id, bucket, %(source)s, event_id, kind, channel, amount, occurred_at, refers_to,
            detail::jsonb, undoes, %(now)s
     FROM accepted
+), days AS MATERIALIZED (
+    SELECT customer_id, bucket, day, {FIGURES} FROM accepted GROUP BY customer_id, bucket, day
 ), daily AS (
     INSERT INTO daily_totals AS total (customer_id, bucket, day, {FIGURE_COLUMNS})
-    SELECT customer_id, bucket, day, {FIGURES}
-    FROM accepted GROUP BY customer_id, bucket, day ORDER BY customer_id, day
+    SELECT customer_id, bucket, day, {FIGURE_COLUMNS} FROM days ORDER BY customer_id, day
     ON CONFLICT (customer_id, bucket, day) DO UPDATE SET {ADD_FIGURES}
+    RETURNING customer_id, bucket, day, purchase_count, purchase_amount
+), by_day AS (
+    SELECT customer_id, bucket, day, {SUM_FIGURES}, max(total_count) AS total_count, max(total_amount) AS total_amount
+    FROM (SELECT *, 0 AS total_count, 0::numeric AS total_amount FROM days
+          UNION ALL
+          SELECT customer_id, bucket, day, 0, 0, 0, 0, 0, NULL, NULL, purchase_count, purchase_amount
+          FROM daily) AS both_
+    GROUP BY customer_id, bucket, day
 ), running AS (
-    INSERT INTO running_totals AS total (customer_id, bucket, first_day, last_day, {FIGURE_COLUMNS})
-    SELECT customer_id, bucket, min(day), max(day), {FIGURES}
-    FROM accepted GROUP BY customer_id, bucket ORDER BY customer_id
+    INSERT INTO running_totals AS total (customer_id, bucket, first_day, last_day, {FIGURE_COLUMNS}, purchase_days,
+                                         first_purchase_day, first_purchase_amount)
+    SELECT customer_id, bucket, min(day), max(day), {SUM_FIGURES},
+           count(*) FILTER (WHERE purchase_count > 0 AND purchase_count = total_count),
+           min(day) FILTER (WHERE purchase_count > 0),
+           COALESCE((array_agg(total_amount ORDER BY day) FILTER (WHERE purchase_count > 0))[1], 0)
+    FROM by_day GROUP BY customer_id, bucket ORDER BY customer_id
     ON CONFLICT (customer_id, bucket) DO UPDATE SET {ADD_FIGURES},
-        first_day = LEAST(total.first_day, excluded.first_day), last_day = GREATEST(total.last_day, excluded.last_day)
+        first_day = LEAST(total.first_day, excluded.first_day), last_day = GREATEST(total.last_day, excluded.last_day),
+        {PURCHASE_DAYS}
 ), marks AS (
     INSERT INTO dirty_customers AS marked (customer_id, bucket, mark, last_day)
     SELECT customer_id, bucket, nextval('dirty_marks'), day
@@ -107,3 +135,17 @@ REFUNDS = """, refunds AS (
     ON CONFLICT (customer_id, bucket, source, event_id) DO UPDATE SET refunded = excluded.refunded
 )"""
 WRITE_WITHOUT_REFUNDS, WRITE_WITH_REFUNDS = WRITE.format(refunds=""), WRITE.format(refunds=REFUNDS)
+# What was bought, only where a purchase says so. A refund takes nothing away: they have had it once.
+ITEMS = """
+INSERT INTO customer_items AS had (customer_id, bucket, item_id, name, purchases, last_day)
+SELECT customer_id, customer_id %% 10, item_id,
+       COALESCE((array_agg(name ORDER BY occurred_at DESC) FILTER (WHERE name <> ''))[1], ''), count(*),
+       max((occurred_at AT TIME ZONE %(zone)s)::date)
+FROM jsonb_to_recordset(%(bought)s)
+     AS bought (customer_id bigint, item_id text, name text, occurred_at timestamptz)
+GROUP BY customer_id, item_id ORDER BY customer_id, item_id
+ON CONFLICT (customer_id, bucket, item_id) DO UPDATE SET purchases = had.purchases + excluded.purchases,
+    name = CASE WHEN excluded.name <> '' AND (had.name = '' OR excluded.last_day >= had.last_day)
+        THEN excluded.name ELSE had.name END,
+    last_day = GREATEST(had.last_day, excluded.last_day)
+"""

@@ -164,6 +164,9 @@ class WaitingBehaviour(models.Model):
     contents = models.JSONField("内容")
     received_at = models.DateTimeField("接收时间", default=timezone.now)
     expires_at = models.DateTimeField("过期时间")
+    refused = models.CharField(
+        "未计入的原因", max_length=64, default="", help_text="a code of contents.REASONS: known now, and not accepted"
+    )
 
     class Meta:
         db_table = "waiting_behaviours"

@@ -167,7 +167,7 @@ def test_gzip_and_a_whole_batch_cost_a_handful_of_queries() -> None:
     body = json.dumps({"behaviors": [item(f"e{n}", people[n % 20]) for n in range(1000)]}).encode()
     with Counted() as counted:
         response = api.send("POST", PATH, gzip.compress(body), Content_Encoding="gzip")
-    assert response.json() == {"accepted": 1000, "duplicates": 0, "rejected": []}
+    assert response.json() == {"accepted": 1000, "duplicates": 0, "waiting": 0, "rejected": []}
     assert counted.counts == {"default": 1, "dept_100": 2, "dept_101": 2}
 
 
