@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Count, QuerySet, Subquery
+from django.db.models import Count, IntegerField, QuerySet, Value
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
@@ -31,9 +31,9 @@ class RuleVersionAdmin(ModelAdmin):
     actions_list = ("new_draft",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[RuleVersion]:
-        published = RuleVersion.objects.filter(state=RuleVersion.State.PUBLISHED)
-        in_force = published.order_by("-published_at", "-version").values("pk")[:1]
-        return super().get_queryset(request).annotate(number_of_rules=Count("rules"), in_force=Subquery(in_force))
+        current = rules.publishing_version()
+        in_force = Value(current.pk if current else None, IntegerField(null=True))
+        return super().get_queryset(request).annotate(number_of_rules=Count("rules"), in_force=in_force)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False  # a draft is a copy
@@ -48,6 +48,9 @@ class RuleVersionAdmin(ModelAdmin):
             "<int:version_id>/change/": ("change", rules.version_page),
             "<int:version_id>/copy/": ("copy", rules.copy_version),
             "<int:version_id>/publish/": ("publish", rules.publish_page),
+            "<int:version_id>/try/": ("try", rules.try_version),
+            "<int:version_id>/roll-back/": ("roll_back", rules.roll_back),
+            "<int:version_id>/withdraw/": ("withdraw", rules.withdraw),
         }
         return [
             path(route, self.admin_site.admin_view(view), name=f"profiles_ruleversion_{name}")
@@ -70,11 +73,10 @@ class RuleVersionAdmin(ModelAdmin):
     def title(self, version: RuleVersion) -> str:
         return str(version)
 
-    @display(description="状态", label={"草稿": "warning", "使用中": "success", "已停用": None})
-    def state_label(self, version: Any) -> str:
-        if version.state == RuleVersion.State.DRAFT:
-            return "草稿"
-        return "使用中" if version.pk == version.in_force else "已停用"
+    @display(description="状态", label={"草稿": "warning", "使用中": "success", "待生效": "info", "已停用": None})
+    def state_label(self, version: Any) -> str | tuple[str, str]:
+        _, words = rules.standing_of(version, version.in_force)
+        return ("待生效", words) if words.startswith("将于") else words
 
     @display(description="规则数")
     def rule_count(self, version: Any) -> int:

@@ -13,6 +13,7 @@ or by another release - a run passes it by, names it, and goes on with the other
 
 from collections.abc import Iterable, Sequence
 from datetime import date
+from typing import Any
 
 import structlog
 from django.db import transaction
@@ -123,7 +124,7 @@ def save_draft(
     """
     checked = RuleSet(version or 0, tuple(rules), default_profile, settings or Settings())
     _check(checked)
-    values = {
+    values: dict[str, Any] = {
         "default_profile": checked.default_profile, "note": note, "settings": settings_to_json(checked.settings),
         "valid_from": valid_from,
     }  # fmt: skip
@@ -135,6 +136,8 @@ def save_draft(
             if found is None:
                 raise PublishedError(f"Version {version} is not a draft: save these rules as a new one.")
             draft = found
+            if says(draft) != (checked.rules, checked.default_profile, checked.settings):
+                values["changed_at"] = timezone.now()
             for name, value in values.items():
                 setattr(draft, name, value)
             draft.save(update_fields=list(values))
@@ -146,8 +149,17 @@ def save_draft(
     return draft
 
 
+def says(version: RuleVersion) -> object:
+    """Return what a version would do, to be compared; None where it cannot be read."""
+    try:
+        found = checked_rule_set_of(version)
+    except RuleError:
+        return None
+    return found.rules, found.default_profile, found.settings
+
+
 def publish(version: int, *, by: str) -> RuleVersion:
-    """Put a draft in force, at once or from its valid_from on.
+    """Put a draft in force, at once or from its valid_from on. Pages call releasing.publish, which leaves an audit row.
 
     Of two who publish the same draft at once both succeed, and one is recorded.
     Nobody is classified by it yet: the next run judges everybody, also if it is of a day that has been run already.

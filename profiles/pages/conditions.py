@@ -195,6 +195,8 @@ def _read(row: FormRow, level: str) -> None:
         return
     if row.operator not in definition.operators:
         row.errors["operator"] = "请选择比较方式" if not row.operator else f"{definition.label}不能这样比较，请重新选择"
+    if row.channel and definition.channelled and row.channel not in channel_names():
+        row.errors["channel"] = f"没有「{row.channel[:40]}」这个渠道"
     window_days = _window(row, definition)
     value = _value(row, definition)
     if row.errors:

@@ -1,9 +1,9 @@
 """The form of a draft: its rules in their order, and what it says besides.
 
-    rule                    the prefix of each rule, in their order; anything else is read only through these
-    <prefix>-profile        the class, and the rule's conditions as in profiles.pages.conditions
-    default_profile, note, valid_from ("" for at once), rfm_scope
-    new_days, dormant_days, lost_days, return_days
+rule                    the prefix of each rule, in their order; anything else is read only through these
+<prefix>-profile        the class, and the rule's conditions as in profiles.pages.conditions
+default_profile, note, valid_from ("" for at once), rfm_scope
+new_days, dormant_days, lost_days, return_days
 """
 
 import re
@@ -14,7 +14,7 @@ from datetime import date
 from django.http import QueryDict
 
 from profiles.models import RuleVersion
-from profiles.pages.conditions import FormRow, conditions_of, form_rows, plain_number, read_conditions
+from profiles.pages.conditions import PLACES, FormRow, conditions_of, form_rows, plain_number, read_conditions
 from profiles.rules import Rule, RuleError, RuleSet
 from profiles.rules.rulesets import MAX_RULES
 from profiles.rules.settings import SCOPES, LifecycleSettings, Settings
@@ -90,6 +90,10 @@ class RulesForm:
     def place(self, error: RuleError) -> None:
         """Put what is wrong about the whole at its control, or above the form."""
         name = str(error.path[-1]) if error.path else ""
+        match error.path:
+            case ("rules", int(rule), "conditions", int(condition), str(part)):
+                self.rows[rule].rows[condition].errors[PLACES.get(part, part)] = error.reason
+                return
         if name in ("default_profile", *(one for one, _, _ in DAYS)):
             self.places[name] = error.reason
         else:

@@ -28,7 +28,8 @@ def differences(before: RuleSet, after: RuleSet) -> list[Difference]:
 
     >>> from .text import parse_conditions
     >>> one, two, other = (
-    ...     Rule(name, parse_conditions(f"purchase_count > {number}")) for name, number in (("甲", 1), ("乙", 2), ("甲", 9))
+    ...     Rule(name, parse_conditions(f"purchase_count > {number}"))
+    ...     for name, number in (("甲", 1), ("乙", 2), ("甲", 9))
     ... )
     >>> found = differences(RuleSet(1, (one, two), "丙"), RuleSet(2, (two, other), "丙"))
     >>> [(item.kind, item.position_before, item.position_after) for item in found]
