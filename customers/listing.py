@@ -7,6 +7,7 @@ from typing import Any
 from customers.access import EVERYTHING, Scope
 from customers.lookup import COLUMNS, from_row, related
 from customers.models import DirectoryEntry
+from customers.segments import IN_SEGMENT
 from scrm import sharding
 
 MAX_QUERY_LENGTH = 64
@@ -42,6 +43,7 @@ class Filters:
     profile: str | None = None
     tag: str | None = None
     q: str = ""
+    segment: int | None = None
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,8 @@ def _conditions(home: int, filters: Filters, scope: Scope) -> tuple[list[str], l
         # Of the tags on others' follows nothing may be learned, not even by asking for them.
         staff = [] if scope.is_everything else [sorted(scope.staff)]
         add(TAGGED_VISIBLY if staff else TAGGED, filters.tag, filters.tag, *staff)
+    if filters.segment is not None:
+        add(IN_SEGMENT, filters.segment)
     if filters.q:
         q = filters.q[:MAX_QUERY_LENGTH].lower()
         pattern = q.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

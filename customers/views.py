@@ -32,6 +32,7 @@ from customers.identity import is_external_userid
 from customers.listing import MAX_QUERY_LENGTH, Filters
 from customers.models import Erasure
 from customers.organisation import organisation
+from customers.segments import segment_names
 from customers.serializers import CustomerAnswer, CustomerBody, CustomerPage, ErasureAnswer, read_customer, unknown_tags
 from customers.viewing import View, view_address, view_customer, view_page, viewer_of
 from scrm import sharding
@@ -303,6 +304,7 @@ class CustomersView(Endpoint):
             _query("home", int, "Living in this home."),
             _query("profile", str, "Of this class; `none` for not classified yet."),
             _query("tag", str, "Wearing this tag (its id)."),
+            _query("segment", int, "In this segment."),
             _query("q", str, "Part of the name, from one character, or the whole external_userid."),
             _query("cursor", str, "The `next` of the page before; with the same filters."),
             _query("limit", int, "1 to 500, 50 if left out."),
@@ -312,7 +314,7 @@ class CustomersView(Endpoint):
     def get(self, request: Request) -> HttpResponse:
         """List customers over all homes, by customer_id. Go on while `next` is not null, also after an empty page."""
         given = request._request.GET
-        refuse_unknown(given, ("department", "home", "profile", "tag", "q", "cursor", "limit"))
+        refuse_unknown(given, ("department", "home", "profile", "tag", "segment", "q", "cursor", "limit"))
         asked, filters = read_filters(given)
         limit = read_limit(given)
         cursor = read_text(given, "cursor", max_length=cursors.MAX_LENGTH)
@@ -333,6 +335,7 @@ def read_filters(given: Any) -> tuple[dict[str, object], Filters]:
     home = read_integer(given, "home", lowest=1, highest=ids.MAX_HOME)
     profile = read_text(given, "profile", max_length=MAX_NAME)
     tag = read_text(given, "tag", max_length=MAX_NAME)
+    segment = read_integer(given, "segment", lowest=1, highest=2**63 - 1)
     q = read_text(given, "q", max_length=MAX_QUERY_LENGTH)
     homes = sharding.shard_map().homes
     if home is not None and home not in homes:
@@ -341,13 +344,18 @@ def read_filters(given: Any) -> tuple[dict[str, object], Filters]:
         raise InvalidError.of("department", "unknown_department", f"There is no department {department}.")
     if tag is not None and unknown_tags([tag]):
         raise InvalidError.of("tag", "unknown_tag", f"There is no tag {tag}.")
+    if segment is not None and segment not in segment_names():
+        raise InvalidError.of("segment", "unknown_segment", f"There is no segment {segment}.")
     asked: dict[str, object] = {"department": department, "home": home, "profile": profile, "tag": tag, "q": q}
+    if segment is not None:  # cursors from before there were segments go on
+        asked["segment"] = segment
     return asked, Filters(
         home=home,
         department=scope_of([department]) if department is not None else None,
         profile="" if profile == "none" else profile,
         tag=tag,
         q=q or "",
+        segment=segment,
     )
 
 

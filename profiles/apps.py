@@ -9,11 +9,13 @@ class ProfilesConfig(AppConfig):
 
     def ready(self) -> None:
         # Only now there are models.
-        from customers import marks
+        from customers import marks, segments
         from profiles import checks, chores  # noqa: F401 - checks registers itself
         from profiles.segments import chores as segment_chores
         from profiles.segments import tasks as segment_tasks
+        from profiles.segments.definitions import segment_names
 
+        segments.register(segment_names)
         chores.register()
         segment_chores.register()
         marks.after_marking.append(segment_tasks.wake_for)

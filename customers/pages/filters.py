@@ -8,6 +8,7 @@ from customers.access import scope_of
 from customers.counts import known_classes
 from customers.listing import MAX_QUERY_LENGTH, Filters
 from customers.organisation import Organisation, organisation
+from customers.segments import segment_names
 from customers.tags import tag_library
 from scrm import sharding
 
@@ -18,7 +19,10 @@ INPUT = {"class": "scrm-input"}
 
 
 class FilterForm(forms.Form):
-    """home, profile, department, tag and q. What is in none of the choices is said to be wrong, not left out."""
+    """home, profile, department, tag, segment (where there are any) and q.
+
+    What is in none of the choices is said to be wrong, not left out.
+    """
 
     q = forms.CharField(
         label="搜索", required=False, max_length=MAX_QUERY_LENGTH,
@@ -28,6 +32,7 @@ class FilterForm(forms.Form):
     profile = forms.CharField(label="画像", required=False, strip=False)
     department = forms.TypedChoiceField(label="跟进部门", required=False, coerce=int, empty_value=None)
     tag = forms.ChoiceField(label="标签", required=False)
+    segment = forms.TypedChoiceField(label="客户人群", required=False, coerce=int, empty_value=None)
 
     def __init__(self, data: Any) -> None:
         super().__init__(data, auto_id="filter_%s")
@@ -41,6 +46,11 @@ class FilterForm(forms.Form):
         )
         self._set_choices("department", [ANY, *department_choices(organisation())])
         self._set_choices("tag", [ANY, *tag_choices()])
+        names = segment_names()
+        if names or data.get("segment"):
+            self._set_choices("segment", [ANY, *((str(one), name) for one, name in names.items())])
+        else:
+            del self.fields["segment"]
 
     def _set_choices(self, name: str, choices: list[Any]) -> None:
         field: Any = self.fields[name]
@@ -56,6 +66,7 @@ class FilterForm(forms.Form):
             profile=None if not given["profile"] else given["profile"].strip(),
             tag=given["tag"] or None,
             q=given["q"],
+            segment=given.get("segment"),
         )
 
     @property

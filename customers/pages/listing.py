@@ -94,7 +94,7 @@ def _query(query: QueryDict, **changes: str) -> str:
 def _total(form: FilterForm, scope: Scope) -> int | None:
     """Return how many customers there are if the kept counts tell."""
     filters: Filters = form.filters()
-    if not scope.is_everything or filters.department or filters.tag or filters.q:
+    if not scope.is_everything or filters.department or filters.tag or filters.q or filters.segment:
         return None
     counts = counted()
     if counts.unavailable:

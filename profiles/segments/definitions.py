@@ -20,6 +20,7 @@ from django.utils import timezone
 from profiles.models import Segment
 from profiles.rules import Filter, Needs, RuleError
 from profiles.segments.order import find_circle, in_order
+from scrm.held import Held
 
 MAX_SEGMENTS = 200
 # Of all segments in use together: each window is one more sum over daily totals, each tag or value one more column.
@@ -30,6 +31,9 @@ MAX_DESCRIPTION = 200
 DEFINITIONS_LOCK = 0x7365676D656E7473  # "segments"
 
 Kind = Segment.Kind
+
+# {segment: name}, for choices: of a new one other processes learn some seconds late.
+segment_names = Held(lambda: dict(Segment.objects.order_by("name").values_list("pk", "name")), seconds=5)
 
 
 class SegmentInUseError(Exception):
@@ -122,6 +126,7 @@ def _definitions_held() -> Iterator[None]:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [DEFINITIONS_LOCK])
         yield
+    segment_names.forget()
 
 
 def create_segment(

@@ -115,15 +115,20 @@ def _refresh_bucket(home: int, bucket: int, ids: Sequence[int], *, cause: str = 
         cursor.execute(BY_INDEX)
         cursor.execute(columns.on_leaves(MARKS, bucket), [columns.array(ids)])
         marks = cursor.fetchall()
-        written = _judge(cursor, plan, home, bucket, Picked(ids[0] - 1, ids[-1], True, ids), cause)
+        written = judge_some(cursor, plan, home, bucket, ids, cause=cause)
         if marks:
             seen, numbers = columns.array([one for one, _ in marks]), columns.array([mark for _, mark in marks])
             cursor.execute(columns.on_leaves(LOOKED, bucket), [seen, numbers])
         return written
 
 
-def _judge(cursor: Any, plan: Plan, home: int, bucket: int, picked: Picked, cause: str) -> int:
+def judge_some(cursor: Any, plan: Plan, home: int, bucket: int, ids: Sequence[int], *, cause: str) -> int:
+    """Judge customers of a bucket and write what differs. ids: ascending. Returns how many changes were written.
+
+    Database: some ten statements, in the open transaction on the home, which holds the bucket's lock.
+    """
     as_of = as_of_now()
+    picked = Picked(ids[0] - 1, ids[-1], True, ids)
     block = FactReader(home, bucket, as_of, needs_of_plan(plan)).read_picked(picked)
     if not len(block):
         return 0

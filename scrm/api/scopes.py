@@ -6,6 +6,7 @@ customers:erase        erase customers
 behaviors:write        record behaviours
 profiles:read          profiles, their reasons and history, summaries, runs
 profiles:write         start profile runs
+segments:write         create, change and delete segments, put customers into static ones
 recommendations:write  accept and dismiss next best actions
 wxwork:jssdk           have pages signed for WeCom's JSSDK
 pii:read               mobiles in clear
@@ -17,6 +18,7 @@ CUSTOMERS_ERASE = "customers:erase"
 BEHAVIORS_WRITE = "behaviors:write"
 PROFILES_READ = "profiles:read"
 PROFILES_WRITE = "profiles:write"
+SEGMENTS_WRITE = "segments:write"
 RECOMMENDATIONS_WRITE = "recommendations:write"
 WXWORK_JSSDK = "wxwork:jssdk"
 PII_READ = "pii:read"
@@ -28,6 +30,7 @@ SCOPES = {
     BEHAVIORS_WRITE: "写入客户行为",
     PROFILES_READ: "查看客户画像",
     PROFILES_WRITE: "运行画像任务",
+    SEGMENTS_WRITE: "新建和修改客户人群",
     RECOMMENDATIONS_WRITE: "采纳或忽略行动建议",
     WXWORK_JSSDK: "为企业微信侧边栏页面签名",
     PII_READ: "查看完整手机号",

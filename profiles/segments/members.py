@@ -1,0 +1,182 @@
+"""Who is in a segment: read page by page, changed by hand, handed out to whoever sends."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from django.utils import timezone
+
+from customers.access import EVERYTHING, Scope
+from customers.directory import addresses
+from customers.models import DirectoryEntry
+from profiles.days import day_of
+from profiles.models import Segment, SegmentChange
+from profiles.segments.definitions import SegmentKindError, read_plan
+from profiles.segments.refreshing import judge_some
+from profiles.segments.writing import lock_bucket, write_changes
+from scrm import sharding
+
+MAX_AT_ONCE = 1_000
+BATCH = 1_000
+# Ascending, from the index of each partition.
+BATCH_OF_MEMBERS = """
+SELECT m.customer_id, c.external_userid FROM segment_members m
+JOIN customers c ON c.customer_id = m.customer_id AND c.bucket = m.bucket
+WHERE m.segment_id = %s AND m.customer_id > %s ORDER BY m.customer_id LIMIT %s
+"""
+VISIBLE = "SELECT customer_id FROM customers WHERE customer_id = ANY(%s) AND bucket = ANY(%s) AND {}"
+COUNT_VISIBLE = """
+SELECT count(*) FROM segment_members m
+JOIN customers ON customers.customer_id = m.customer_id AND customers.bucket = m.bucket
+WHERE m.segment_id = %s AND {}
+"""
+OF_CUSTOMER = """
+SELECT segment_id, entered_at FROM segment_members WHERE customer_id = %s AND bucket = %s ORDER BY segment_id
+"""
+
+
+@dataclass(frozen=True)
+class Member:
+    customer_id: int
+    external_userid: str
+
+
+@dataclass
+class ChangedMembers:
+    """added and removed: how many were; who was so already counts in neither.
+
+    unknown: external_userids of nobody in scope. unavailable: homes that could not be written to; their customers are
+    as they were.
+    """
+
+    added: int = 0
+    removed: int = 0
+    unknown: list[str] = field(default_factory=list)
+    unavailable: list[int] = field(default_factory=list)
+
+
+def iter_members(segment_id: int, home: int, *, after: int = 0) -> Iterator[list[Member]]:
+    """Yield who is in a segment in one home, ascending by customer_id, up to a thousand at a time.
+
+    The door for whoever sends to a segment: go on after the last customer_id that was dealt with. Who is being erased
+    or moved right now is left out; a home that is down raises, so that nobody takes half for all.
+    Database: for each batch one query on the home's and one on control. Raises HomeUnavailableError, UnknownHomeError.
+    """
+    while True:
+        with sharding.cursor(home) as cursor:
+            cursor.execute(BATCH_OF_MEMBERS, [segment_id, after, BATCH])
+            rows = cursor.fetchall()
+        if not rows:
+            return
+        after = rows[-1][0]
+        live = set(
+            DirectoryEntry.objects.filter(
+                customer_id__in=[row[0] for row in rows], state=DirectoryEntry.State.LIVE
+            ).values_list("customer_id", flat=True)
+        )
+        batch = [Member(*row) for row in rows if row[0] in live]
+        if batch:
+            yield batch
+
+
+def change_members(
+    segment: Segment,
+    *,
+    add: Iterable[str] = (),
+    remove: Iterable[str] = (),
+    by: str,
+    scope: Scope = EVERYTHING,
+) -> ChangedMembers:
+    """Put customers into a static segment and take others out, by external_userid. Repeatable.
+
+    by: noted in the history as the cause. Who is in both lists is removed.
+    Database: control, two queries and one for each bucket; a query on each home, a transaction for each bucket.
+    Raises SegmentKindError for a dynamic segment.
+    """
+    if segment.kind != Segment.Kind.STATIC:
+        raise SegmentKindError("动态人群的成员由条件决定，不能人工增减")
+    leaving = set(remove)
+    joining = set(add) - leaving
+    done = ChangedMembers()
+    there = addresses([*joining, *leaving])
+    visible = _visible(there.values(), scope, done)
+    ids = {who: one for who, one in there.items() if one in visible}
+    done.unknown = sorted(
+        who
+        for who in joining | leaving
+        if who not in ids and (who not in there or sharding.home_of(there[who]) not in done.unavailable)
+    )
+    moves = sorted((customer_id, who in joining) for who, customer_id in ids.items())
+
+    def place(move: tuple[int, bool]) -> tuple[int, int]:
+        return sharding.home_of(move[0]), sharding.bucket_of(move[0])
+
+    for (home, bucket), group in groupby(sorted(moves, key=lambda move: (place(move), move)), key=place):
+        try:
+            _change_bucket(segment.pk, home, bucket, list(group), by, done)
+        except sharding.HomeUnavailableError:
+            done.unavailable = sorted({*done.unavailable, home})
+    return done
+
+
+def _visible(customer_ids: Iterable[int], scope: Scope, done: ChangedMembers) -> set[int]:
+    by_home: dict[int, list[int]] = {}
+    for customer_id in customer_ids:
+        by_home.setdefault(sharding.home_of(customer_id), []).append(customer_id)
+
+    def ask(home: int) -> set[int]:
+        condition, params = scope.sql(home)
+        ids = by_home[home]
+        with sharding.cursor(home) as cursor:
+            buckets = sorted({sharding.bucket_of(one) for one in ids})
+            cursor.execute(VISIBLE.format(condition), [ids, buckets, *params])
+            return {one for (one,) in cursor.fetchall()}
+
+    answers = sharding.fan_out(ask, by_home)
+    done.unavailable = sorted(answers.unavailable)
+    return set().union(*answers.results.values())
+
+
+def _change_bucket(
+    segment_id: int, home: int, bucket: int, moves: Sequence[tuple[int, bool]], by: str, done: ChangedMembers
+) -> None:
+    with sharding.atomic_home(home), sharding.cursor(home) as cursor:
+        lock_bucket(cursor, bucket)
+        came, went = write_changes(
+            cursor, bucket,
+            [(customer_id, segment_id) for customer_id, joins in moves if joins],
+            [(customer_id, segment_id) for customer_id, joins in moves if not joins],
+            cause=by, today=day_of(timezone.now()),
+        )  # fmt: skip
+        plan = read_plan()
+        if segment_id in plan.kept:  # dynamic ones go by who is in this one
+            judge_some(cursor, plan, home, bucket, [customer_id for customer_id, _ in moves], cause="live")
+    done.added += came.total()
+    done.removed += went.total()
+
+
+def count_visible(segment_id: int, scope: Scope) -> tuple[int, list[int]]:
+    """Return how many members are in scope, and the homes that could not be asked. Database: one query on each home."""
+
+    def ask(home: int) -> int:
+        condition, params = scope.sql(home)
+        with sharding.cursor(home) as cursor:
+            cursor.execute(COUNT_VISIBLE.format(condition), [segment_id, *params])
+            return int(cursor.fetchone()[0])
+
+    answers = sharding.fan_out(ask)
+    return sum(answers.results.values()), answers.unavailable
+
+
+def segments_of(customer_id: int, names: Mapping[int, str]) -> list[dict[str, object]]:
+    """Return [{id, name, entered_at}] of the segments that a customer is in now. Database: one query on the home's."""
+    with sharding.cursor(sharding.home_of(customer_id)) as cursor:
+        cursor.execute(OF_CUSTOMER, [customer_id, sharding.bucket_of(customer_id)])
+        rows = cursor.fetchall()
+    return [{"id": one, "name": names[one], "entered_at": at} for one, at in rows if one in names]
+
+
+def changes_of(customer_id: int, *, limit: int = 20) -> list[SegmentChange]:
+    """Return when a customer entered and left segments, the newest first. Database: one query on the home's."""
+    found = SegmentChange.objects.using(sharding.alias(sharding.home_of(customer_id)))
+    return list(found.filter(customer_id=customer_id).order_by("-at")[:limit])
