@@ -42,6 +42,9 @@ ACTIONS = {
     "revoke_api_key": "吊销 API 密钥",
     "replay_callbacks": "重放回调",
     "retry_wecom": "重试企业微信凭证",
+    "accept_recommendation": "采纳行动建议",
+    "dismiss_recommendation": "忽略行动建议",
+    "reopen_recommendation": "撤销对行动建议的处理",
 }
 
 
