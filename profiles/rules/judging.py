@@ -302,7 +302,8 @@ def explain(rule_set: RuleSet, row: Mapping[str, Any], as_of: date) -> Explanati
     tried: list[RuleOutcome] = []
     for position, rule in enumerate(rule_set.rules, start=1):
         verdicts = tuple(_verdict(condition, columns) for condition in rule.conditions)
-        tried.append(RuleOutcome(position, rule.profile, all(verdict.holds for verdict in verdicts), verdicts))
+        holds = rule.problem is None and all(verdict.holds for verdict in verdicts)
+        tried.append(RuleOutcome(position, rule.profile, holds, verdicts))
         if tried[-1].holds:
             return Explanation(rule_set.version, position, rule.profile, tuple(tried))
     return Explanation(rule_set.version, 0, rule_set.default_profile, tuple(tried))

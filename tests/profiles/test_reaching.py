@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from profiles.rules import Condition, Rule, RuleSet, explain
+from profiles.rules import Condition, Rule, RuleSet, explain, read_leniently
 from profiles.rules.fields import FIELDS, Kind
 from profiles.rules.reaching import Act, Gap, Step, describe_gap, gap_of, reach
 
@@ -190,3 +190,13 @@ def test_only_better_classes_that_are_others() -> None:
         (1, "甲", [(Step(Act.MORE, 4),)]),
     ]
     assert reach(explain(rules, {"purchase_count": 9, "interaction_count": 9}, TODAY)) == []
+
+
+def test_a_broken_rule_decides_nothing_and_is_not_ahead() -> None:
+    rules = [
+        {"profile": "坏", "conditions": [{"field": "no_such", "operator": ">", "value": 1}]},
+        {"profile": "甲", "conditions": [{"field": "purchase_count", "operator": ">", "value": 1}]},
+    ]
+    found = explain(read_leniently(1, "其他", rules, {}), {"purchase_count": 1}, TODAY)
+    assert (found.position, found.profile) == (0, "其他")
+    assert [one.profile for one in reach(found)] == ["甲"]
