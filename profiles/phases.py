@@ -15,11 +15,10 @@ claim next goes on from there. Errors as of profiles.runs.work.
 from collections.abc import Callable
 from typing import Any
 
-from profiles import acting, buckets, claims, figures, publishing
+from profiles import acting, buckets, figures, publishing, scoring
 from profiles.claims import ACT, CLASSIFY, SCORE, Claim
 from profiles.models import ProfileRun
 from profiles.recommendations import preparing
-from scrm import sharding
 
 # A run's phase when its claims are through and only figures are left.
 FIGURES = 4
@@ -32,16 +31,9 @@ def classify(claim: Claim, run: ProfileRun, on_progress: OnProgress) -> None:
     buckets.classify(claim, run.as_of, publishing.rule_set_of(run.rule_version), on_progress=on_progress)
 
 
-def pass_by(claim: Claim, run: ProfileRun, on_progress: OnProgress) -> None:
-    """End a phase at once."""
-    with sharding.atomic_home(claim.home), sharding.cursor(claim.home) as cursor:
-        claims.advance(cursor, claim, ends=True)
-    on_progress()
-
-
 PHASES: dict[int, Callable[[Claim, ProfileRun, OnProgress], None]] = {
     CLASSIFY: classify,
-    SCORE: pass_by,
+    SCORE: scoring.score,
     ACT: acting.act,
 }
 
@@ -51,6 +43,6 @@ def prepare(run: ProfileRun) -> dict[str, Any]:
     return preparing.prepare(run)
 
 
-def compute_figures(run: ProfileRun) -> None:
-    """Have the figures of a run's day computed for the homes that can be reached. Repeatable."""
-    figures.compute(run)
+def compute_figures(run: ProfileRun) -> list[int]:
+    """Have the figures of a run's day computed. Returns the homes that could not be reached. Repeatable."""
+    return figures.compute(run)

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from enum import Enum
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 import structlog
@@ -46,6 +46,7 @@ logger = structlog.get_logger(__name__)
 
 Kind, State = ProfileRun.Kind, ProfileRun.State
 Wake = Callable[[ProfileRun, list[tuple[int, int]]], object]
+T = TypeVar("T")
 GAVE_UP = "Its workers stopped without a word."
 POLL_SECONDS = 0.5
 START_ATTEMPTS = 10
@@ -328,16 +329,13 @@ def _take_step(run: ProfileRun, progress: RunProgress, due: Step) -> bool:
         with alone.taken(run) as step:
             if step is None:
                 return False
-            began = time.monotonic()
             if due == Step.FIT:
                 fitted, notes = _fit(run, gives_up=step.is_last_attempt)
-                if not step.is_last_attempt and any(view.mode != claims.REPORT for view in progress.every_claim):
-                    notes |= phases.prepare(run)
-                notes["fit_seconds"] = round(time.monotonic() - began, 2)
+                if progress.writes:
+                    notes |= _prepare(run, gives_up=step.is_last_attempt)
                 step.end(claims.SCORE, rfm=fitted.rfm, value_model=fitted.value_model, summary=_with_notes(notes))
             else:
-                notes = _compute_figures(run, gives_up=step.is_last_attempt)
-                notes |= {"figures_of": sorted(progress.claims), "figures_seconds": round(time.monotonic() - began, 2)}
+                notes = _compute_figures(run, progress, gives_up=step.is_last_attempt)
                 step.end(phases.FIGURES, summary=_with_notes(notes))
             logger.info("run_step_done", run=run.pk, step=due.value, **notes)
     except alone.StepLostError as error:
@@ -347,33 +345,39 @@ def _take_step(run: ProfileRun, progress: RunProgress, due: Step) -> bool:
 
 
 def _fit(run: ProfileRun, *, gives_up: bool) -> tuple[fitting.Fitted, dict[str, Any]]:
-    """Fit a run; what goes wrong with it is noted, and costs no customer the class that was found."""
+    began = time.monotonic()
+    fitted, error = _guarded(run, "fit", fitting.fit, gives_up=gives_up)
+    notes = {"fit_error": error} if fitted is None else {"fitted_without": fitted.without}
+    return fitted or fitting.Fitted(), {**notes, "fit_seconds": round(time.monotonic() - began, 2)}
+
+
+def _prepare(run: ProfileRun, *, gives_up: bool) -> dict[str, Any]:
+    began = time.monotonic()
+    notes, error = _guarded(run, "preparation", phases.prepare, gives_up=gives_up)
+    return {**(notes or {"preparation_error": error}), "preparation_seconds": round(time.monotonic() - began, 2)}
+
+
+def _compute_figures(run: ProfileRun, progress: RunProgress, *, gives_up: bool) -> dict[str, Any]:
+    began = time.monotonic()
+    missing, error = _guarded(run, "figures", phases.compute_figures, gives_up=gives_up)
+    return {
+        "figures_of": sorted(set(progress.claims) - set(missing or [])),
+        "figures_error": error,
+        "figures_seconds": round(time.monotonic() - began, 2),
+    }
+
+
+def _guarded(run: ProfileRun, name: str, do: Callable[[ProfileRun], T], *, gives_up: bool) -> tuple[T | None, str]:
+    """Return what a step found, or why it failed: that costs no customer the class that was found."""
     try:
         if gives_up:
             raise RuntimeError(GAVE_UP)
-        fitted = fitting.fit(run)
-        return fitted, {"fitted_without": fitted.without}
+        return do(run), ""
     except Exception as error:
-        logger.exception("fit_failed", run=run.pk)
-        _close_departments(run)
-        return fitting.Fitted(), {"fit_error": f"{type(error).__name__}: {error}"[: claims.ERROR_LENGTH]}
-
-
-def _compute_figures(run: ProfileRun, *, gives_up: bool) -> dict[str, Any]:
-    try:
-        if gives_up:
-            raise RuntimeError(GAVE_UP)
-        phases.compute_figures(run)
-        return {"figures_error": ""}
-    except Exception as error:
-        logger.exception("figures_failed", run=run.pk)
-        _close_departments(run)
-        return {"figures_error": f"{type(error).__name__}: {error}"[: claims.ERROR_LENGTH]}
-
-
-def _close_departments(run: ProfileRun) -> None:
-    for home in _known(run):
-        connections[sharding.alias(home)].close()
+        logger.exception("run_step_failed", run=run.pk, step=name)
+        for home in _known(run):
+            connections[sharding.alias(home)].close()
+        return None, f"{type(error).__name__}: {error}"[: claims.ERROR_LENGTH]
 
 
 def _with_notes(notes: dict[str, Any]) -> RawSQL:

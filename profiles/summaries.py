@@ -5,7 +5,8 @@
      "moves": [["潜在客户", "高价值客户", 12]],
      "homes": {"100": {"judged": …, "changed": …, "updated": …, "classes": …, "moves": …, "modes": ["full"],
                        "seconds": 1.9, "phases": {"classify": 1.2, "score": 0.5, "act": 0.2}}},
-     "phases": {"classify": 2.4, "fit": 1.1, "score": 1.0, "act": 0.4, "figures": 0.3},
+     "phases": {"classify": 2.4, "fit": 1.1, "preparation": 0.1, "score": 1.0, "act": 0.4,
+                "figures": 0.3},
      "scored": 40, "fitted_without": [], "fit_error": "…", "figures_error": "…",
      "broken_segments": [{"id": 7, "name": "老客", "reason": "…"}],
      "failed": [{"home": 100, "bucket": 3, "error": "…"}]}
@@ -46,7 +47,11 @@ def summarise(run: ProfileRun, claims: Mapping[int, Sequence[ClaimView]], unavai
         "broken_segments": broken_segments(),
         "scored": sum(view.phases.get(str(SCORE), {}).get("written", 0) for view in views),
         "phases": _phase_seconds(views)
-        | {name: run.summary[f"{name}_seconds"] for name in ("fit", "figures") if f"{name}_seconds" in run.summary},
+        | {
+            name: run.summary[f"{name}_seconds"]
+            for name in ("fit", "preparation", "figures")
+            if f"{name}_seconds" in run.summary
+        },
         "failed": [
             {"home": home, "bucket": view.bucket, "error": view.error}
             for home, views in sorted(claims.items())

@@ -2,7 +2,7 @@
 
 bgnbd.py         purchases: the BG/NBD model of Fader, Hardie and Lee (2005)
 gamma_gamma.py   spend: the Gamma-Gamma model of Fader and Hardie (2013)
-fitting.py       the search for parameters, which both share
+maxima.py        the search for parameters, which both share
 holdout.py       how well the first foretells: fitted up to a day, compared with what came after it
 warnings.py      who is likely to be lost
 

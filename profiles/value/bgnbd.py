@@ -20,7 +20,7 @@ Who has bought once is active, says the model: it loses people only after a repe
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from profiles.value.fitting import DEGENERATE, TOO_SMALL, NoModelError, maximise
+from profiles.value.maxima import DEGENERATE, TOO_SMALL, NoModelError, maximise_in_steps
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -49,7 +49,7 @@ class Model:
     def expected(self, t: float, x: "ArrayLike", t_x: "ArrayLike", T: "ArrayLike") -> "Column":  # noqa: N803
         """Return how many purchases customers are expected to make in the next t.
 
-        The paper's (10), with Euler's transformation of its 2F1: the formula there has r + x and b + x as parameters and
+        The paper's (10), with Euler's transformation of its 2F1, whose parameters in the paper are r + x and b + x: it
         overflows for those who buy often.
         """
         import numpy as np
@@ -71,14 +71,14 @@ class Model:
     def probabilities(self, T: "ArrayLike", up_to: int) -> "Column":  # noqa: N803
         """Return the probabilities of 0, 1, … up_to repeat purchases in a time T, as columns of a table."""
         import numpy as np
-        from scipy.special import betaln, gammaln
+        from scipy.special import betaln, gammaln, xlogy
 
         T = np.asarray(T, dtype=float)[:, None]  # noqa: N806
         r, alpha, a, b = self.r, self.alpha, self.a, self.b
         x = np.arange(up_to + 1, dtype=float)[None, :]
         # The negative binomial part: x purchases by T of somebody who is never lost.
         never_lost = np.exp(
-            gammaln(r + x) - gammaln(r) - gammaln(x + 1) + r * np.log(alpha / (alpha + T)) + x * np.log(T / (alpha + T))
+            gammaln(r + x) - gammaln(r) - gammaln(x + 1) + r * np.log(alpha / (alpha + T)) + xlogy(x, T / (alpha + T))
         )
         more = 1 - np.cumsum(never_lost, axis=1) + never_lost  # that there would be x or more of them
         stayed = np.exp(betaln(a, b + x) - betaln(a, b))
@@ -95,41 +95,60 @@ class Model:
         return np.asarray(np.where(x > 0, self.a / (self.b + repeats - 1) * silence, 0.0))
 
 
-def likelihood(parameters: "Column", x: "Column", t_x: "Column", T: "Column", n: "Column") -> "tuple[float, Column]":  # noqa: N803
-    """Return the log-likelihood of (r, alpha, a, b), and its gradient. n: how many customers each row stands for."""
+class Rows:
+    """Customers to fit, n of each (x, t_x, T); what depends on x alone is kept once for each x."""
+
+    def __init__(self, x: "Column", t_x: "Column", T: "Column", n: "Column") -> None:  # noqa: N803
+        import numpy as np
+
+        self.x, self.t_x, self.T, self.n = (np.asarray(one, dtype=float) for one in (x, t_x, T, n))
+        self.each_x, self.place = np.unique(self.x, return_inverse=True)
+        self.n_of_x = np.bincount(self.place, weights=self.n, minlength=len(self.each_x))
+
+    def every(self, step: int) -> "Rows":
+        """Return every step-th row."""
+        return Rows(self.x[::step], self.t_x[::step], self.T[::step], self.n[::step])
+
+
+def likelihood(parameters: "Column", rows: Rows) -> "tuple[float, Column]":
+    """Return the log-likelihood of (r, alpha, a, b), and its gradient."""
     import numpy as np
     from scipy.special import digamma, gammaln
 
     r, alpha, a, b = (float(one) for one in parameters)
+    x, n_of_x, n = rows.each_x, rows.n_of_x, rows.n
     repeats = np.maximum(x, 1)
-    log_t, log_tx = np.log(alpha + T), np.log(alpha + t_x)
     base = gammaln(r + x) - gammaln(r) + r * np.log(alpha)
     base += gammaln(a + b) + gammaln(b + x) - gammaln(b) - gammaln(a + b + x)
-    stays = -(r + x) * log_t
-    leaves = np.where(x > 0, np.log(a) - np.log(b + repeats - 1) - (r + x) * log_tx, -np.inf)
+    odds = np.where(x > 0, np.log(a) - np.log(b + repeats - 1), -np.inf)
+    # Of each row: the two ways to have been silent since t_x.
+    log_t, log_tx = np.log(alpha + rows.T), np.log(alpha + rows.t_x)
+    shape = r + rows.x
+    stays, leaves = -shape * log_t, odds[rows.place] - shape * log_tx
     both = np.logaddexp(stays, leaves)
-    left = np.exp(leaves - both)  # the share of the second summand
+    left = np.exp(leaves - both)
     stayed = 1 - left
+    left_of_x = np.bincount(rows.place, weights=n * left, minlength=len(x))
     gradient = (
-        digamma(r + x) - digamma(r) + np.log(alpha) - stayed * log_t - left * log_tx,
-        r / alpha - (r + x) * (stayed / (alpha + T) + left / (alpha + t_x)),
-        digamma(a + b) - digamma(a + b + x) + left / a,
-        digamma(a + b) + digamma(b + x) - digamma(b) - digamma(a + b + x) - left / (b + repeats - 1),
+        n_of_x @ (digamma(r + x) - digamma(r) + np.log(alpha)) - n @ (stayed * log_t + left * log_tx),
+        n.sum() * r / alpha - n @ (shape * (stayed / (alpha + rows.T) + left / (alpha + rows.t_x))),
+        n_of_x @ (digamma(a + b) - digamma(a + b + x)) + left_of_x.sum() / a,
+        n_of_x @ (digamma(a + b) + digamma(b + x) - digamma(b) - digamma(a + b + x))
+        - left_of_x @ (1 / (b + repeats - 1)),
     )
-    return float(n @ (base + both)), np.array([float(n @ one) for one in gradient])
+    return float(n_of_x @ base + n @ both), np.array([float(one) for one in gradient])
 
 
-def fit(x: "Column", t_x: "Column", T: "Column", n: "Column") -> tuple[Model, float]:  # noqa: N803
-    """Return the model of customers and its log-likelihood. n: how many each row stands for.
+def fit(rows: Rows) -> tuple[Model, float]:
+    """Return the model of customers and its log-likelihood.
 
     Raises NoModelError: too few, or nothing to tell them apart.
     """
-    x, t_x, T, n = (one.astype(float) for one in (x, t_x, T, n))  # noqa: N806
-    if n.sum() < MIN_CUSTOMERS or n[x > 0].sum() < MIN_REPEATERS:
+    if rows.n.sum() < MIN_CUSTOMERS or rows.n[rows.x > 0].sum() < MIN_REPEATERS:
         raise NoModelError(TOO_SMALL)
-    if not (T > t_x).any() or T.max() <= 0:
+    if not (rows.t_x < rows.T).any():
         raise NoModelError(DEGENERATE)
-    between = float(n @ T) / float(n @ x)
+    between = float(rows.n @ rows.T) / float(rows.n @ rows.x)
     starts = [(r, alpha * between, a, b) for r, alpha, a, b in STARTS]
-    found = maximise(lambda parameters: likelihood(parameters, x, t_x, T, n), starts, weight=float(n.sum()))
+    found = maximise_in_steps(likelihood, rows, starts, size=len(rows.n), weight=lambda some: float(some.n.sum()))
     return Model(*found.parameters), found.log_likelihood
