@@ -113,7 +113,8 @@ def test_undone_within_ten_minutes(one: Recommendation, clock: time_machine.Trav
     clock.shift(timedelta(minutes=10))
     assert not may_undo(list_all(one.customer_id)[0])
     again = undo(one.customer_id, one.recommendation_id, by="admin", external_userid="wmA")
-    assert again is not None and again.state == "accepted"
+    assert again is not None
+    assert again.state == "accepted"
     assert counts(RecommendationRule.objects.get()) == (1, 0)
 
 
@@ -127,7 +128,8 @@ def test_undo_does_not_make_two_open_ones_of_a_rule(clock: time_machine.Travelle
     clock.shift(timedelta(minutes=8))  # past midnight in Shanghai
     assert suggest() == 1
     found = undo(first.customer_id, first.recommendation_id, by="admin", external_userid="wmA")
-    assert found is not None and found.state == "dismissed"
+    assert found is not None
+    assert found.state == "dismissed"
     assert states(first.customer_id) == ["dismissed", "open"]
 
 
