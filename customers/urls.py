@@ -4,6 +4,7 @@ one that ends in `/profile`, or begins with `by-id/`, cannot be named in a path.
 from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
+from customers.identity_views import IdentitiesView
 from customers.views import AddressView, CustomersView, CustomerView, ErasureView
 
 
@@ -19,5 +20,6 @@ urlpatterns = [
     path("customers/", CustomersView.as_view(), name="customers"),
     path("customers/by-id/<str:customer_id>/", AddressView.as_view(), name="customer-address"),
     path("customers/<any_text:external_userid>/", CustomerView.as_view(), name="customer"),
+    path("identities/", IdentitiesView.as_view(), name="identities"),
     path("erasures/<uuid:erasure_id>/", ErasureView.as_view(), name="erasure"),
 ]

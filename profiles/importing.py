@@ -2,7 +2,8 @@
 
 column            must be there    a cell
 event_id          yes              unique per source and customer: repeating an import changes nothing
-external_userid   yes              whoever is not known is created
+external_userid   or the next      whoever is not known is created
+identity_kind, identity_value      see customers.identity_kinds; whom nobody claims yet, the behaviour waits for
 kind              yes              purchase, interaction, refund
 channel           yes              see profiles.vocabulary
 amount            yes              29.33; may be empty for interactions and for refunds of all that is left
@@ -26,8 +27,9 @@ from profiles.behaviours import record_behaviours
 from profiles.days import day_zone
 
 COLUMNS = Columns(
-    required=("event_id", "external_userid", "kind", "channel", "amount", "occurred_at"),
-    optional=("refers_to", "detail", "home"),
+    required=("event_id", "kind", "channel", "amount", "occurred_at"),
+    optional=("external_userid", "identity_kind", "identity_value", "refers_to", "detail", "home"),
+    one_of=(("external_userid",), ("identity_kind", "identity_value")),
 )
 # What a repeat may mend: the import waits for it.
 PASSING = ("department_unavailable", "busy", "address_taken")
@@ -52,6 +54,9 @@ def item_of(row: CsvRow) -> dict[str, Any]:
     """Return a row as an item for record_behaviours; what is wrong in it stays wrong, for that to refuse."""
     item: dict[str, Any] = dict(row.values)
     item["occurred_at"] = read_time(item["occurred_at"])
+    kind, value = item.pop("identity_kind", ""), item.pop("identity_value", "")
+    if kind or value:
+        item["identity"] = {"kind": kind, "value": value}
     detail = item.get("detail")
     if not detail:
         item["detail"] = None
@@ -66,7 +71,9 @@ def take_behaviours(rows: Sequence[CsvRow], *, source: str) -> Taken:
     done = record_behaviours(
         [item_of(row) for row in rows], source=source, now=timezone.now(), create_missing=True, assume_zone=day_zone()
     )
-    taken = Taken(Counter(accepted=done.accepted, duplicates=done.duplicates, created=done.created))
+    taken = Taken(
+        Counter(accepted=done.accepted, duplicates=done.duplicates, waiting=done.waiting, created=done.created)
+    )
     for rejection in done.rejected:
         fate = taken.later if rejection.code in PASSING else taken.refused
         fate.append((rows[rejection.index], rejection.code, rejection.message))

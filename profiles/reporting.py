@@ -3,15 +3,19 @@
 in scope                              recorded
 out of scope                          unknown_customer, as if there were nobody
 nobody yet, create_missing            created where the key will see them: in a home of its departments
+named by an identity                  of somebody in scope: recorded; else unknown_customer, also where it is ambiguous:
+                                      only keys without restriction may leave something waiting
 """
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from customers import identities
 from customers.access import Scope
-from customers.directory import addresses
 from customers.identity import is_external_userid
+from customers.identity_kinds import IdentityError, Pair, read_identity
+from customers.visibility import sort_out
 from profiles.behaviours import Recorded, Rejection, record_behaviours
 from scrm import sharding
 from scrm.sharding.models import open_homes
@@ -25,14 +29,21 @@ def report_behaviours(
 ) -> Recorded:
     """Record behaviours within a scope. As record_behaviours, which it is for a scope of everything.
 
-    Database: for a restricted scope one query more on the control database and one more on each home's.
+    Database: for a restricted scope one query more on the control database (two if there are identities) and one more
+    on each home's.
     """
     if scope.is_everything:
         return record_behaviours(items, source=source, now=now, create_missing=create_missing)
-    visible, known = _sort_out(items, scope)
+    items, named = _with_names(items)
+    people = sort_out({one for one in map(_external_userid, items) if one is not None}, scope)
+    # Whose home is down counts as in scope: their items are refused as department_unavailable.
+    visible, known = people.visible | people.unknown, people.there
     taken: list[tuple[int, object]] = []
     refused: list[Rejection] = []
     for index, item in enumerate(items):
+        if index in named and (named[index] is None or named[index] not in visible):
+            refused.append(Rejection.because(index, "unknown_customer"))
+            continue
         external_userid = _external_userid(item)
         if external_userid is None or external_userid in visible:
             taken.append((index, item))  # the former to be told what is wrong with it
@@ -46,6 +57,27 @@ def report_behaviours(
     rejected = [_rejected(taken[one.index][0], one) for one in done.rejected]
     done.rejected = sorted([*refused, *rejected], key=lambda one: one.index)
     return done
+
+
+def _with_names(items: Sequence[object]) -> tuple[list[object], dict[int, str | None]]:
+    """Put the external_userid for the identity where an item names one that can be.
+
+    Returns (the items, {index: external_userid, None where the identity names nobody} of those).
+    """
+    pairs: dict[int, Pair] = {}
+    for index, item in enumerate(items):
+        if isinstance(item, Mapping) and item.get("identity") is not None and not item.get("external_userid"):
+            try:
+                pairs[index] = read_identity(item["identity"])
+            except IdentityError:
+                continue  # to be told what is wrong with it
+    names = identities.resolve(set(pairs.values()))
+    found = {index: names.get(pair) for index, pair in pairs.items()}
+    put = [
+        {**item, "identity": None, "external_userid": found[index]} if index in found else item  # type: ignore[dict-item]
+        for index, item in enumerate(items)
+    ]
+    return put, found
 
 
 def _rejected(index: int, one: Rejection) -> Rejection:
@@ -65,33 +97,3 @@ def _home_for(item: Any, external_userid: str, scope: Scope) -> int | None:
     if item.get("home") not in (None, ""):
         return item["home"] if item["home"] in homes else None
     return sharding.bucketing().pick_shard(external_userid, homes) if homes else None
-
-
-def _sort_out(items: Sequence[object], scope: Scope) -> tuple[set[str], set[str]]:
-    """Return (who of those named is in scope, who is there at all).
-
-    Whose home is down counts as in scope: their items are refused as department_unavailable.
-    """
-    there = addresses([one for one in map(_external_userid, items) if one is not None])
-    names = {customer_id: external_userid for external_userid, customer_id in there.items()}
-    by_home: dict[int, list[int]] = {}
-    for customer_id in names:
-        by_home.setdefault(sharding.home_of(customer_id), []).append(customer_id)
-
-    def ask(home: int) -> list[int]:
-        condition, params = scope.sql(home)
-        ids = by_home[home]
-        with sharding.cursor(home) as cursor:
-            cursor.execute(
-                "SELECT customer_id FROM customers WHERE customer_id = ANY(%s) AND bucket = ANY(%s) "  # noqa: S608
-                f"AND {condition}",
-                [ids, sorted({customer_id % 10 for customer_id in ids}), *params],
-            )
-            return [customer_id for (customer_id,) in cursor.fetchall()]
-
-    known_homes = [home for home in by_home if home in sharding.shard_map()]
-    answers = sharding.fan_out(ask, known_homes) if known_homes else sharding.FanOut()
-    visible = {customer_id for found in answers.results.values() for customer_id in found}
-    for home in set(by_home) - set(answers.results):
-        visible.update(by_home[home])
-    return {names[customer_id] for customer_id in visible}, set(there)

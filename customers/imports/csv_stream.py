@@ -44,11 +44,13 @@ class ImportFileError(ValueError):
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a kind of file. prefixes: of column names that are made up by whoever wrote the file."""
+    """The columns of a kind of file. prefixes: of column names that are made up by whoever wrote the file; one_of: sets
+    of optional ones, of which one must be there."""
 
     required: tuple[str, ...]
     optional: tuple[str, ...] = ()
     prefixes: tuple[str, ...] = ()
+    one_of: tuple[tuple[str, ...], ...] = ()
 
     def knows(self, name: str) -> bool:
         return name in self.required or name in self.optional or name.startswith(self.prefixes or ("\0",))
@@ -293,6 +295,8 @@ class CsvStream:
 
     def _check_header(self, names: list[str], columns: Columns) -> None:
         missing = [name for name in columns.required if name not in names]
+        if columns.one_of and not any(set(group) <= set(names) for group in columns.one_of):
+            missing = [*columns.one_of[0], *missing]
         if missing and len(names) == 1:
             for separator, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars"), ("，", "wide commas")):
                 if separator in names[0]:

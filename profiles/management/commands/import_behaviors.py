@@ -19,7 +19,7 @@ class Command(ImportCommand):
     kind = ImportProgress.Kind.BEHAVIOURS
     title = "导入行为"
     columns = COLUMNS
-    fates = {"accepted": "新增行为", "duplicates": "重复", "created": "新建客户"}
+    fates = {"accepted": "新增行为", "duplicates": "重复", "waiting": "待认领", "created": "新建客户"}
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
