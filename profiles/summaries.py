@@ -8,6 +8,7 @@
      "phases": {"classify": 2.4, "fit": 1.1, "preparation": 0.1, "score": 1.0, "act": 0.4,
                 "figures": 0.3},
      "scored": 40, "fitted_without": [], "fit_error": "…", "figures_error": "…",
+     "broken_rules": [{"position": 2, "profile": "…", "place": "rules[1].conditions[0].field", "reason": "…"}],
      "broken_segments": [{"id": 7, "name": "老客", "reason": "…"}],
      "failed": [{"home": 100, "bucket": 3, "error": "…"}]}
 
@@ -20,6 +21,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from profiles import publishing
 from profiles.claims import ACT, CLASSIFY, REPORT, SCORE, ClaimView, merged
 from profiles.models import ProfileRun
 from profiles.segments.counting import broken_segments
@@ -29,7 +31,7 @@ PHASE_NAMES = {CLASSIFY: "classify", SCORE: "score", ACT: "act"}
 
 
 def summarise(run: ProfileRun, claims: Mapping[int, Sequence[ClaimView]], unavailable: Sequence[int]) -> dict[str, Any]:
-    """Return the summary of a run. Database: one query per home that can be reached."""
+    """Return the summary of a run. Database: one query per home that can be reached, some on control."""
     counted = sharding.fan_out(count_classes, claims)
     homes = {home: _of_home(views, counted.results.get(home, {})) for home, views in sorted(claims.items())}
     classes: Counter[str] = Counter()
@@ -44,6 +46,7 @@ def summarise(run: ProfileRun, claims: Mapping[int, Sequence[ClaimView]], unavai
         "classes": dict(classes.most_common()),
         "moves": merged(move for view in views for move in view.moves),
         "homes": {str(home): one for home, one in homes.items()},
+        "broken_rules": publishing.rule_set_of(run.rule_version).broken,
         "broken_segments": broken_segments(),
         "scored": sum(view.phases.get(str(SCORE), {}).get("written", 0) for view in views),
         "phases": _phase_seconds(views)

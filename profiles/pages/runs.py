@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from customers.pages.access import actor_of
+from customers.pages.access import actor_of, scope_of_user
 from profiles import runs, tasks
 from profiles.claims import ClaimView
 from profiles.days import day_of
@@ -22,6 +22,7 @@ from profiles.models import ProfileRun, RunClaim
 from profiles.pages.rendering import render_page
 from profiles.rules import RuleError
 from profiles.runs import RunProgress, RunRefusedError
+from profiles.samples import list_samples
 from scrm import sharding
 
 MODES = {"full": "全量", "incremental": "增量", "report": "只计算"}
@@ -109,6 +110,7 @@ def run_page(request: HttpRequest, run_id: int) -> HttpResponseBase:
     """Show a run. Database: two queries on control, one on each home."""
     _may(request, "view_profilerun")
     run = get_object_or_404(ProfileRun.objects.select_related("rule_version"), pk=run_id)
+    user: Any = request.user
     return render_page(
         request, "profiles/run.html", str(run), ProfileRun,
         {
@@ -118,6 +120,7 @@ def run_page(request: HttpRequest, run_id: int) -> HttpResponseBase:
             "summary": run.summary,
             "homes": _homes(run.summary),
             "matrix": matrix(run.summary.get("moves", [])),
+            "samples": list_samples(run, scope_of_user(user)) if user.has_perm("customers.view_customer") else None,
             "counts_today": run.as_of == day_of(run.started_at),
             "last_day": run.as_of - timedelta(days=1),
             "can_wake": run.state == RUNNING and request.user.has_perm("profiles.add_profilerun"),

@@ -14,7 +14,7 @@ from profiles import publishing, runs
 from profiles.days import day_of
 from profiles.models import ProfileRun, RuleVersion
 from profiles.pages.conditions import PARTS, form_rows
-from profiles.rules import parse_conditions
+from profiles.rules import Rule, parse_conditions
 
 VERSIONS = "/admin/profiles/ruleversion/"
 
@@ -362,3 +362,17 @@ def test_the_list(admin: Client) -> None:
     assert "使用中" in html
     assert "草稿" in html
     assert admin.get(f"{VERSIONS}new-draft/").headers["Location"] == f"{VERSIONS}1/change/"
+
+
+@pytest.mark.usefixtures("company")
+def test_a_run_names_the_rules_that_it_passed_by(admin: Client) -> None:
+    rules = [Rule("甲", parse_conditions("purchase_count > 999999")), Rule("乙", parse_conditions("purchase_count >= 0"))]
+    version = publishing.publish(publishing.save_draft(rules, "其他").pk, by="admin")
+    version.rules.filter(position=1).update(conditions=[{"field": "no_such", "operator": ">", "value": 1}])
+    run = runs.run_all(runs.start_run("manual", day_of(timezone.now()), requested_by="admin"))
+    assert run.state == "done"
+    assert run.summary["classes"] == {"乙": 40}
+    (broken,) = run.summary["broken_rules"]
+    assert (broken["position"], broken["profile"], broken["place"]) == (1, "甲", "rules[0].conditions[0].field")
+    html = admin.get(f"/admin/profiles/profilerun/{run.pk}/change/").content.decode()
+    assert "规则 1「甲」：没有 no_such 这个字段" in html
