@@ -3,6 +3,7 @@
 from rest_framework import serializers
 
 from profiles.models import Behaviour, ProfileRun
+from profiles.rules.reaching import Act
 from scrm.api.strict import Day, StrictSerializer, Text, Truth, WholeNumber
 from scrm.sharding.ids import MAX_HOME
 
@@ -65,9 +66,7 @@ class RunBody(StrictSerializer):
 
 
 class RunProgressAnswer(serializers.Serializer):
-    share = serializers.FloatField(
-        allow_null=True, help_text="0 to 1; null in a summary while the run is going on"
-    )
+    share = serializers.FloatField(allow_null=True, help_text="0 to 1; null in a summary while the run is going on")
     judged = serializers.IntegerField(required=False)
     changed = serializers.IntegerField(required=False)
     unavailable = serializers.ListField(child=serializers.IntegerField())
@@ -125,6 +124,27 @@ class LiveFigures(serializers.Serializer):
     last_interaction_at = serializers.DateTimeField(allow_null=True)
 
 
+class StepAnswer(serializers.Serializer):
+    act = serializers.ChoiceField(
+        [one.value for one in Act], help_text="wait: days in which nothing of the kind happens."
+    )
+    amount = serializers.CharField(help_text="How many, how many days, or yuan.")
+
+
+class MissingAnswer(serializers.Serializer):
+    text = serializers.CharField(help_text="The condition that does not hold.")
+    words = serializers.CharField(help_text="What would make it hold, in Chinese.")
+    actual = serializers.JSONField(allow_null=True, help_text="The number that it meets now, today included.")
+    steps = StepAnswer(many=True, help_text="One after the other; none: nothing will.")
+
+
+class NextClass(serializers.Serializer):
+    position = serializers.IntegerField()
+    profile = serializers.CharField()
+    is_possible = serializers.BooleanField()
+    missing = MissingAnswer(many=True)
+
+
 class ChangeAnswer(serializers.Serializer):
     run_id = serializers.IntegerField()
     as_of = serializers.DateField()
@@ -151,4 +171,5 @@ class ProfileAnswer(serializers.Serializer):
     rule = DecidingRule(allow_null=True)
     numbers = serializers.DictField(allow_null=True, help_text="The numbers that decided then.")
     live = LiveFigures(help_text="The figures of now, refunds taken off.")
+    next = NextClass(many=True, help_text="The classes of the rules in front, the nearest first, and what each lacks.")
     history = HistoryAnswer()

@@ -18,12 +18,13 @@ from rest_framework.request import Request
 from customers.lookup import read
 from customers.viewing import Viewer, view_customer, viewer_of
 from customers.views import EXTERNAL_USERID, unknown_customer
-from profiles import tasks
+from profiles import publishing, tasks
 from profiles.days import day_of
 from profiles.models import ProfileHistory, ProfileRun
-from profiles.reasons import describe, explain_change
+from profiles.reasons import describe, explain_change, explain_now, missing_in_words
 from profiles.reporting import report_behaviours
 from profiles.rules import Condition, Explanation, RuleError, format_conditions
+from profiles.rules.reaching import reach
 from profiles.runs import RunRefusedError, run_progress
 from profiles.serializers import (
     MAX_BEHAVIOURS,
@@ -112,6 +113,7 @@ class ProfileView(Endpoint):
                 "rule": shown_rule(change) if change else None,
                 "numbers": shown_numbers(change) if change else None,
                 "live": shown_figures(standing),
+                "next": shown_ahead(customer_id),
                 "history": {"results": [shown_change(one) for one in changes], "next": cursor_of(next_run)},
             }
         )
@@ -202,6 +204,31 @@ def shown_tried(explanation: Explanation) -> list[dict[str, Any]]:
             ],
         }
         for rule in explanation.rules
+    ]
+
+
+def shown_ahead(customer_id: int) -> list[dict[str, Any]]:
+    """Return the classes in front of somebody's by the rules in force, the nearest first, and what each lacks."""
+    try:
+        now = explain_now(customer_id, publishing.current())
+    except RuleError:
+        return []
+    return [
+        {
+            "position": one.position,
+            "profile": one.profile,
+            "is_possible": one.is_possible,
+            "missing": [
+                {
+                    "text": format_conditions((gap.condition,)),
+                    "words": missing_in_words(gap),
+                    "actual": str(gap.actual) if isinstance(gap.actual, Decimal) else gap.actual,
+                    "steps": [{"act": step.act.value, "amount": str(step.amount)} for step in gap.steps],
+                }
+                for gap in one.gaps
+            ],
+        }
+        for one in (reach(now) if now else [])
     ]
 
 

@@ -124,13 +124,15 @@ def find_range(kind: str, first: date, last: date, homes: Sequence[int]) -> list
 
 def find_trend(kind: str, first: date, last: date, homes: Sequence[int]) -> list[tuple[date, int, Any]]:
     """Return the same with the last figure of each home before first. Database: two queries."""
+    if first == date.min:
+        return find_range(kind, first, last, homes)
     before = find_latest([kind], homes, first - timedelta(days=1))[kind]
     earlier = [(before.days[home], home, data) for home, data in before.data.items()]
     return [*sorted(earlier, key=lambda row: row[:2]), *find_range(kind, first, last, homes)]
 
 
 def count_newer(last_ids: Mapping[int, int]) -> dict[int, int]:
-    """Return how many customers of each home were created since the one with a given id was the newest.
+    """Return how many customers of each home were created since the one with a given id was the newest (0: ever).
 
     Database: one query on the directory's index of ids; it reads those that are counted.
     """
@@ -140,7 +142,7 @@ def count_newer(last_ids: Mapping[int, int]) -> dict[int, int]:
             NEWER,
             {
                 "homes": homes,
-                "after": [last_ids[home] for home in homes],
+                "after": [max(last_ids[home], home * PER_HOME) for home in homes],
                 "until": [home * PER_HOME + PER_HOME - 1 for home in homes],
             },
         )

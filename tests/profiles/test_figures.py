@@ -1,4 +1,4 @@
-"""Figures of a run: exact, kept per day and home, repeatable; cohorts as cheap as promised, as right as a full run's."""
+"""Figures of a run: exact, kept per day and home, repeatable; incremental cohorts are those of a full computation."""
 
 import doctest
 from collections import Counter
