@@ -4,6 +4,7 @@ from rest_framework import serializers
 
 from profiles.models import Behaviour, ProfileRun
 from profiles.rules.reaching import Act
+from profiles.worth_serializers import FactAnswer, RfmAnswer, ValueAnswer, ValueModelAnswer
 from scrm.api.strict import Day, StrictSerializer, Text, Truth, WholeNumber
 from scrm.sharding.ids import MAX_HOME
 
@@ -84,6 +85,11 @@ class RunAnswer(serializers.Serializer):
     started_at = serializers.DateTimeField()
     finished_at = serializers.DateTimeField(allow_null=True)
     progress = RunProgressAnswer()
+    phase = serializers.IntegerField(help_text="1 classify, 2 score and act, 4 figures and end.")
+    rfm = serializers.DictField(
+        allow_null=True, help_text="Thresholds of R, F and M, of the company or by home; null before the fit."
+    )
+    value_model = ValueModelAnswer(allow_null=True)
     summary = serializers.DictField(help_text="What came of it, once it is over; empty for a restricted key.")
 
 
@@ -171,5 +177,10 @@ class ProfileAnswer(serializers.Serializer):
     rule = DecidingRule(allow_null=True)
     numbers = serializers.DictField(allow_null=True, help_text="The numbers that decided then.")
     live = LiveFigures(help_text="The figures of now, refunds taken off.")
+    lifecycle = serializers.CharField(allow_null=True, help_text="new, active, dormant, lost or returned")
+    rfm = RfmAnswer(allow_null=True, help_text="null: no purchases.")
+    value = ValueAnswer(allow_null=True)
+    loss_warning = serializers.ChoiceField(["medium", "high"], allow_null=True)
+    facts = FactAnswer(many=True, help_text="Changes of the facts, the newest first, at most 50.")
     next = NextClass(many=True, help_text="The classes of the rules in front, the nearest first, and what each lacks.")
     history = HistoryAnswer()

@@ -20,7 +20,7 @@ from customers.viewing import Viewer, view_customer, viewer_of
 from customers.views import EXTERNAL_USERID, unknown_customer
 from profiles import publishing, tasks
 from profiles.days import day_of
-from profiles.models import ProfileHistory, ProfileRun
+from profiles.models import FactHistory, ProfileHistory, ProfileRun
 from profiles.reasons import describe, explain_change, explain_now, missing_in_words
 from profiles.reporting import report_behaviours
 from profiles.rules import Condition, Explanation, RuleError, format_conditions
@@ -36,6 +36,7 @@ from profiles.serializers import (
     RunPage,
 )
 from profiles.standing import Standing, find_standing, list_changes
+from profiles.worth import Worth, find_worth, list_facts
 from scrm import sharding
 from scrm.api.endpoints import Endpoint, answer, holder_of
 from scrm.api.parsing import read_limit, read_text, refuse_unknown
@@ -113,6 +114,8 @@ class ProfileView(Endpoint):
                 "rule": shown_rule(change) if change else None,
                 "numbers": shown_numbers(change) if change else None,
                 "live": shown_figures(standing),
+                **shown_worth(find_worth(customer_id)),
+                "facts": [shown_fact(one) for one in list_facts(customer_id)],
                 "next": shown_ahead(customer_id),
                 "history": {"results": [shown_change(one) for one in changes], "next": cursor_of(next_run)},
             }
@@ -146,6 +149,39 @@ def shown_figures(standing: Standing) -> dict[str, Any]:
         "refund_amount": str(standing.refund_amount.quantize(Decimal("0.01"))),
         "last_purchase_at": shown_time(standing.last_purchase_at),
         "last_interaction_at": shown_time(standing.last_interaction_at),
+    }
+
+
+def shown_worth(worth: Worth) -> dict[str, Any]:
+    rfm = {
+        "recency_score": worth.recency_score,
+        "frequency_score": worth.frequency_score,
+        "monetary_score": worth.monetary_score,
+        "segment": worth.rfm_segment,
+    }
+    value = {
+        "alive_percent": worth.alive_percent,
+        "expected_purchases": str(worth.expected_purchases),
+        "expected_amount": None if worth.expected_amount is None else str(worth.expected_amount),
+        "horizon_days": worth.horizon_days,
+    }
+    return {
+        "lifecycle": worth.lifecycle,
+        "rfm": rfm if worth.has_rfm else None,
+        "value": value if worth.has_value else None,
+        "loss_warning": worth.loss_warning or None,
+    }
+
+
+def shown_fact(change: FactHistory) -> dict[str, Any]:
+    return {
+        "fact": change.fact,
+        "before": change.before,
+        "after": change.after,
+        "run_id": change.run_id,
+        "as_of": change.as_of.isoformat(),
+        "at": shown_time(change.at),
+        "numbers": change.numbers,
     }
 
 
@@ -383,5 +419,8 @@ def shown_run(run: ProfileRun, viewer: Viewer, *, live: bool = True) -> dict[str
         "started_at": shown_time(run.started_at),
         "finished_at": shown_time(run.finished_at),
         "progress": progress | counted if viewer.scope.is_everything else progress,
+        "phase": run.phase,
+        "rfm": run.rfm if viewer.scope.is_everything else None,
+        "value_model": run.value_model if viewer.scope.is_everything else None,
         "summary": run.summary if viewer.scope.is_everything else {},
     }
