@@ -1,14 +1,27 @@
-"""Why a customer is in a class: the run that put them there, its rule, and the numbers that decided."""
+"""Why a customer is in a class: the run that put them there, its rule, and the numbers that decided.
 
-from collections.abc import Iterable
+And what it would take to be in another: by the rules in force, and by what has been recorded up to now.
+"""
+
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date, timedelta
 from decimal import Decimal
+from typing import Any
 
+from django.utils import timezone
+
+from customers.organisation import organisation
 from customers.tags import named
 from profiles import publishing
+from profiles.days import day_of
+from profiles.facts import FactReader
 from profiles.models import ProfileHistory, RuleVersion
-from profiles.rules import Condition, Explanation, Verdict, describe_condition, explain
+from profiles.rules import Condition, Explanation, RuleSet, Verdict, describe_condition, explain, is_amount
 from profiles.rules.conditions import Kind
+from profiles.rules.reaching import Gap, describe_gap
+from profiles.totals import Picked
+from profiles.vocabulary import channel_names
 from scrm import sharding
 
 HISTORY = 20
@@ -51,23 +64,71 @@ def explain_change(change: ProfileHistory) -> Explanation | None:
         return None  # written before a rule's facts were kept
 
 
+def explain_now(customer_id: int, rule_set: RuleSet) -> Explanation | None:
+    """Return what rules say of a customer as of tomorrow, so that today counts; None when nobody is there.
+
+    Database: as totals.Reader for one customer. Raises HomeUnavailableError.
+    """
+    as_of = day_of(timezone.now()) + timedelta(days=1)
+    facts = read_facts(customer_id, rule_set, as_of)
+    return None if facts is None else explain(rule_set, facts, as_of)
+
+
+def read_facts(customer_id: int, rule_set: RuleSet, as_of: date) -> Mapping[str, Any] | None:
+    """Return what rules read of one customer, amounts in yuan; the lifecycle is that of the last run."""
+    reader = FactReader(sharding.home_of(customer_id), sharding.bucket_of(customer_id), as_of, rule_set.needs)
+    block = reader.read_picked(Picked(customer_id - 1, customer_id, is_last=True, ids=[customer_id]))
+    if not len(block):
+        return None
+    return {
+        key: Decimal(int(column[0])).scaleb(-2) if is_amount(key) else column[0] for key, column in block.facts.items()
+    }
+
+
+# ---- in words --------------------------------------------------------------------------------------------------------
+
+
 def in_words(verdicts: Iterable[Verdict]) -> list[Line]:
-    """Return conditions and their numbers in 中文. Database: none, but for the tag library (held per process)."""
+    """Return conditions and their numbers in 中文. Database: none, but for what is held per process."""
     return [Line(describe(verdict.condition), _actual(verdict), verdict.holds) for verdict in verdicts]
 
 
 def describe(condition: Condition) -> str:
-    """Return a condition in 中文, tags by their names."""
-    name = named([str(condition.value)])[0]["name"] if condition.field == "tags" else None
-    return describe_condition(condition, value_name=name)
+    """Return a condition in 中文, tags, channels, staff and departments by their names."""
+    return describe_condition(condition, **_names(condition))
+
+
+def missing_in_words(gap: Gap) -> str:
+    """Return in 中文 what a condition lacks."""
+    return describe_gap(gap, **_names(gap.condition))
+
+
+def _names(condition: Condition) -> dict[str, str | None]:
+    channel = condition.channel
+    return {
+        "value_name": _value_name(condition.field, str(condition.value)),
+        "channel_name": None if channel is None else channel_names().get(channel, channel),
+    }
+
+
+def _value_name(field: str, value: str) -> str | None:
+    if field == "tags":
+        return named([value])[0]["name"]
+    if field == "followed_by":
+        return organisation().staff_names.get(value)
+    if field == "department" and value.isdecimal():
+        return organisation().department_names.get(int(value))
+    return f"dept_{value}" if field == "home" else None
 
 
 def _actual(verdict: Verdict) -> str:
-    kind, actual = verdict.condition.definition.kind, verdict.actual
-    if kind is Kind.TAGS:
+    definition, actual = verdict.condition.definition, verdict.actual
+    if definition.is_flag:
         return "有" if actual else "没有"
+    if definition.kind is Kind.CHOICE:
+        return definition.choices.get(str(actual), str(actual)) if actual else "没有"
     if actual is None:
         return "从未"
-    if kind is Kind.AMOUNT:
+    if definition.kind is Kind.AMOUNT:
         return f"¥{Decimal(str(actual)):,.2f}"
-    return f"{actual} 天" if kind is Kind.DAYS else str(actual)
+    return f"{actual} 天" if definition.kind is Kind.DAYS else f"{actual}{definition.unit}"

@@ -12,14 +12,18 @@ from django.utils.dateparse import parse_datetime
 from customers.models import DirtyCustomer
 from customers.pages.person import attribute_text, of_person
 from customers.pages.sections import section
+from profiles import publishing
 from profiles.models import Behaviour, RunningTotal
-from profiles.reasons import explain_change, in_words, list_history
+from profiles.reasons import describe, explain_change, explain_now, in_words, list_history, missing_in_words
+from profiles.rules import RuleError
+from profiles.rules.reaching import reach
 from profiles.timeline import Moment, Place, list_behaviours
 from profiles.vocabulary import channel_names
 from scrm import sharding
 
 BEHAVIOURS = 12
 SHOWN_HISTORY = 5
+SHOWN_AHEAD = 3
 # The key of `detail` that is shown as the behaviour's own words.
 SUMMARY = "说明"
 ICONS = {Behaviour.Kind.PURCHASE: "shopping_bag", Behaviour.Kind.INTERACTION: "forum", Behaviour.Kind.REFUND: "undo"}
@@ -49,9 +53,9 @@ def figures(request: HttpRequest, customer: Mapping[str, Any]) -> tuple[str, dic
 
 @section("profile", order=5, is_side=True)
 def profile(request: HttpRequest, customer: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The class, since when, by which rule and numbers, and the classes before.
+    """The class, since when, by which rule and numbers, what it would take to be in a better one, and those before.
 
-    Database: one query on the home's, two on control.
+    Database: on the home's one query, and those that read one customer's facts; four on control.
     """
     history = list_history(customer["customer_id"])
     latest = history[0] if history and history[0].to_profile == customer["profile"] else None
@@ -65,9 +69,27 @@ def profile(request: HttpRequest, customer: Mapping[str, Any]) -> tuple[str, dic
         "explanation": explanation,
         "deciding": tried[-1] if explanation and explanation.position and tried else None,
         "missed": tried[:-1] if explanation and explanation.position else tried,
+        "ahead": _ahead(customer["customer_id"]),
         "history": history[:SHOWN_HISTORY],
         "earlier": history[SHOWN_HISTORY:],
     }
+
+
+def _ahead(customer_id: int) -> dict[str, Any]:
+    """Return where the rules in force see a customer now, and what is missing for the classes in front of that."""
+    try:
+        now = explain_now(customer_id, publishing.current())
+    except RuleError:
+        now = None
+    reaches = [] if now is None else reach(now)
+    return {
+        "now": now,
+        "classes": [
+            {"profile": one.profile, "is_possible": one.is_possible,
+             "missing": [(missing_in_words(gap), describe(gap.condition), gap.is_possible) for gap in one.gaps]}
+            for one in sorted(reaches, key=lambda one: not one.is_possible)[:SHOWN_AHEAD]
+        ],
+    }  # fmt: skip
 
 
 @section("behaviours", order=30)
