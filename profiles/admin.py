@@ -17,7 +17,12 @@ from customers.admin import ReadOnlyAdmin
 from customers.templatetags.customers import class_badge
 from profiles import publishing
 from profiles.models import ProfileRun, RuleVersion
-from profiles.pages import conditions, rules, runs
+from profiles.pages import (
+    conditions,
+    rules,
+    runs,
+    segment_admin,  # noqa: F401 - registers itself
+)
 from profiles.pages.sections import older_behaviours
 
 STATES = {"进行中": "info", "完成": "success", "部分完成": "warning", "失败": "danger"}

@@ -15,7 +15,7 @@ class ProfilesConfig(AppConfig):
         from profiles.segments import tasks as segment_tasks
         from profiles.segments.definitions import segment_names
 
-        segments.register(segment_names)
+        segments.register(segment_names, collect=("admin:profiles_segment_collect", "profiles.change_segment"))
         chores.register()
         segment_chores.register()
         marks.after_marking.append(segment_tasks.wake_for)

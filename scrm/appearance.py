@@ -32,6 +32,7 @@ NAVIGATION = [
         "title": "客户",
         "items": [
             _entry("全部客户", "groups", "customers.customer"),
+            _entry("客户人群", "groups_3", "profiles.segment"),
             _entry("标签组", "category", "customers.taggroup"),
             _entry("标签", "sell", "customers.tag"),
         ],

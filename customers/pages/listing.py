@@ -21,6 +21,7 @@ from customers.pages import positions
 from customers.pages.access import actor_of, requires, scope_of_user
 from customers.pages.filters import FilterForm
 from customers.pages.rendering import render_page
+from customers.segments import collect_page
 from customers.tags import named
 from scrm import sharding
 from scrm.held import Held
@@ -62,6 +63,7 @@ def list_page(request: HttpRequest) -> HttpResponseBase:
             "total": _total(form, scope) if is_valid else None,
             "has_customers": bool(page.items) or form.is_filtering or bool(page.unavailable),
             **_ways(request.GET, page),
+            "collect_page": collect_page(request.user),
             "can_export": request.user.has_perm("customers.export_customer"),
         },
     )
@@ -126,11 +128,11 @@ def export_file(request: HttpRequest) -> HttpResponseBase:
         return back
     file = TemporaryFile()  # noqa: SIM115 - the response closes it
     try:
-        count = _write(file, form.filters(), scope_of_user(request.user))
+        count = write_customers(file, form.filters(), scope_of_user(request.user))
     except sharding.HomeUnavailableError as error:
         messages.error(request, f"没有导出：归属库 dept_{error.home} 暂时无法连接，文件会不完整。请稍后再试。")
         return back
-    except _TooManyError:
+    except TooManyError:
         messages.error(request, f"没有导出：超过 {MAX_EXPORT:,} 位客户，请先筛选，分几次导出。")
         return back
     record(actor_of(request), "export_customers", detail={"filters": form.in_words(), "rows": count})
@@ -139,12 +141,12 @@ def export_file(request: HttpRequest) -> HttpResponseBase:
     return FileResponse(file, as_attachment=True, filename=f"customers-{stamp}.csv", content_type="text/csv")
 
 
-class _TooManyError(Exception):
+class TooManyError(Exception):
     """More customers than one file may hold."""
 
 
-def _write(file: IO[bytes], filters: Filters, scope: Scope) -> int:
-    """Write everybody into a file; return how many. Raises HomeUnavailableError, _TooManyError."""
+def write_customers(file: IO[bytes], filters: Filters, scope: Scope) -> int:
+    """Write everybody into a file; return how many. Raises HomeUnavailableError, TooManyError."""
     # With a byte order mark Excel reads it as UTF-8.
     text = TextIOWrapper(file, encoding="utf-8-sig", newline="", write_through=True)
     writer = csv.writer(text)
@@ -158,7 +160,7 @@ def _write(file: IO[bytes], filters: Filters, scope: Scope) -> int:
         writer.writerows([_cell(value) for value in _export_row(one)] for one in page.items)
         count += len(page.items)
         if count > MAX_EXPORT:
-            raise _TooManyError
+            raise TooManyError
         position = page.position
         if position is None:
             text.detach()

@@ -16,7 +16,8 @@ from customers.serializers import CustomerPage
 from customers.viewing import Viewer, view_page, viewer_of
 from profiles.days import day_of
 from profiles.models import Segment
-from profiles.rules import Filter, RuleError, describe_condition
+from profiles.reasons import describe
+from profiles.rules import Filter, RuleError
 from profiles.segments import counting, tasks
 from profiles.segments.definitions import (
     SegmentInUseError,
@@ -64,7 +65,7 @@ def words_of(groups: Any) -> list[str]:
         filter_ = Filter.from_json(groups)
     except RuleError:
         return []
-    return ["，且 ".join(describe_condition(one) for one in group) for group in filter_.groups]
+    return ["，且 ".join(describe(one) for one in group) for group in filter_.groups]
 
 
 def state_of(segment: Segment) -> str:
