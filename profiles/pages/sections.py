@@ -24,6 +24,8 @@ from scrm import sharding
 BEHAVIOURS = 12
 SHOWN_HISTORY = 5
 SHOWN_AHEAD = 3
+# Keys of `detail` that have a meaning (profiles.behaviours.contents), as people call them.
+DETAIL_NAMES = {"items": "商品"}
 # The key of `detail` that is shown as the behaviour's own words.
 SUMMARY = "说明"
 ICONS = {Behaviour.Kind.PURCHASE: "shopping_bag", Behaviour.Kind.INTERACTION: "forum", Behaviour.Kind.REFUND: "undo"}
@@ -138,13 +140,15 @@ def _shown(moment: Moment) -> dict[str, Any]:
         "refers_to": one.refers_to,
         "undoes_purchase": one.undoes_purchase,
         "summary": _detail(detail.pop(SUMMARY)) if SUMMARY in detail else "",
-        "detail": [(key, _detail(value)) for key, value in detail.items()],
+        "detail": [(DETAIL_NAMES.get(key, key), _detail(value)) for key, value in detail.items()],
         "source": one.source,
         "event_id": one.event_id,
     }
 
 
 def _detail(value: Any) -> str:
+    if isinstance(value, list) and value and all(isinstance(one, dict) and "id" in one for one in value):
+        value = [str(one.get("name") or one["id"]) for one in value]
     if isinstance(value, list) and all(isinstance(one, str | int | float) for one in value):
         return "、".join(map(str, value))
     return attribute_text(value)

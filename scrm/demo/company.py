@@ -1,7 +1,9 @@
 """A believable company, drawn from a seed. Pure: the same seed and day give the same company.
 
-Its people are the simulator's (wxwork.simulator.company), under the same external_userids; here is what they do: mostly
-browse and sometimes buy. Buying follows a Zipf-like tail: a few buy a lot.
+Its people are the simulator's (wxwork.simulator.company), under the same external_userids; here is what they do. Each
+has a life of their own as a customer: a day on which they came, a pace of buying (a few come every other week, most
+rarely), and after each purchase a chance that it was the last. So there are new customers and regulars, some fall
+asleep, some are lost, and a few of those come back.
 """
 
 from collections.abc import Iterator
@@ -11,6 +13,7 @@ from random import Random
 from typing import Any
 
 from customers.records import CustomerData
+from scrm.demo.catalogue import COLLECTIONS, basket
 from wxwork.simulator.company import SHOP_NAMES, STAFF, Person, SampleCompany
 
 # (kind of touch, channel, weight); the words a colleague would use in the time line
@@ -18,21 +21,23 @@ TOUCHES = [
     ("浏览小程序商品", "mini_program", 30), ("咨询客服", "wecom", 22), ("点击群发消息", "wecom", 14),
     ("阅读公众号文章", "official_account", 14), ("到店体验", "store", 10), ("观看直播", "douyin", 10),
 ]  # fmt: skip
-ITEMS = [
-    ("青瓷盖碗套装", 268), ("手作陶杯", 88), ("明前龙井 100g", 328), ("白茶饼 350g", 458), ("雪松香薰蜡烛", 158),
-    ("亚麻四件套", 699), ("乳胶枕", 299), ("铸铁炖锅", 459), ("龟背竹盆栽", 129), ("儿童餐盘", 79), ("竹编收纳篮", 69),
-]  # fmt: skip
 SHOP_CHANNELS = [("store", 45), ("mini_program", 35), ("ecommerce", 12), ("douyin", 8)]
+BUYERS = 0.62
+GONE_AFTER_PURCHASE = 0.16
+COMES_BACK = 0.07
+RETURNED_DAYS = 25
+REFUNDED = 0.03
+UNCLAIMED = 6
 
 
 @dataclass(frozen=True)
 class Company:
-    """seed: of everything below; now: aware, the end of the 90 days; customers: how many."""
+    """seed: of everything below; now: aware, the end of the `days` days; customers: how many."""
 
     seed: int
     now: datetime
     customers: int = 3_000
-    days: int = 90
+    days: int = 540
 
     @property
     def sample(self) -> SampleCompany:
@@ -43,45 +48,67 @@ class Company:
         """Yield what the company's shops know of the customers, and WeCom does not."""
         return map(_own_fields, self.sample.people())
 
+    def member_numbers(self) -> Iterator[tuple[str, str]]:
+        """Yield (external_userid, member_no) as the shops' till would send them."""
+        return ((self.external_userid(number), member_number(number)) for number in range(self.customers))
+
     def external_userid(self, number: int) -> str:
         return self.sample.external_userid(number)
 
     def behaviours(self) -> Iterator[dict[str, Any]]:
         """Yield what the customers did in the last `days` days, customer by customer, as POST behaviors/ takes it."""
         for number in range(self.customers):
-            random = Random(f"{self.seed}/behaviour/{number}")
-            # Pareto: half do next to nothing, a few per cent come every other day.
-            warmth = min(random.paretovariate(1.1) - 1, 30)
-            touches = int(random.gauss(2 + 2.6 * warmth, 1.5))
-            purchases = int(random.gauss(0.8 * warmth, 0.8))
-            for n in range(max(touches, 0)):
-                yield self._touch(number, n, random)
-            for n in range(max(purchases, 0)):
-                yield from self._purchase(number, n, random)
+            yield from self._life(number, Random(f"{self.seed}/behaviour/{number}"))
+        yield from self._of_nobody_known()
 
-    def _moment(self, random: Random) -> datetime:
-        """Draw a moment of a shop's day, evenings and recent weeks more often."""
-        day = int(self.days * (1 - random.random() ** 0.8))
-        at = (self.now - timedelta(days=day)).replace(
+    def _life(self, number: int, random: Random) -> Iterator[dict[str, Any]]:
+        # More came lately than long ago: the company grows.
+        came = self.days * random.random() ** 1.3
+        pace = 300 / random.gammavariate(1.1, 4.2) if random.random() < BUYERS else 0.0  # days between purchases
+        bought = self._purchase_days(came, max(pace, 2.5), random) if pace else []
+        for n, day in enumerate(bought):
+            yield from self._purchase(number, n, day, random)
+        last = bought[-1] if bought else came * random.random()
+        touches = int(random.gauss(2.5 + 1.9 * min(len(bought), 30), 1.5))
+        for n in range(max(touches, 0)):
+            # Half of what somebody does lies around a purchase.
+            day = random.choice(bought) if bought and random.random() < 0.5 else random.uniform(last, came)
+            yield self._touch(number, n, day + random.uniform(0, 3), random)
+
+    def _purchase_days(self, came: float, pace: float, random: Random) -> list[float]:
+        """Return the ages in days of somebody's purchases, the oldest first."""
+        age, days = came * random.uniform(0.9, 1), []
+        while age >= 0:
+            days.append(age)
+            if random.random() < GONE_AFTER_PURCHASE:
+                break
+            age -= random.expovariate(1 / pace)
+        if days[-1] > 120 and random.random() < COMES_BACK:
+            days.append(random.uniform(0, RETURNED_DAYS))
+        return days
+
+    def _moment(self, age: float, random: Random) -> datetime:
+        """Return a moment of a shop's day so many days ago."""
+        at = (self.now - timedelta(days=min(max(int(age), 0), self.days))).replace(
             hour=min(max(int(random.gauss(16, 4)), 8), 22), minute=random.randint(0, 59), second=random.randint(0, 59)
         )
         return min(at, self.now - timedelta(minutes=1)).replace(microsecond=0)
 
-    def _touch(self, number: int, n: int, random: Random) -> dict[str, Any]:
+    def _touch(self, number: int, n: int, age: float, random: Random) -> dict[str, Any]:
         what, channel, _weight = random.choices(TOUCHES, [weight for *_rest, weight in TOUCHES])[0]
         return {
             "event_id": f"demo-i-{number}-{n}",
             "external_userid": self.external_userid(number),
             "kind": "interaction",
             "channel": channel,
-            "occurred_at": self._moment(random).isoformat(),
+            "occurred_at": self._moment(age, random).isoformat(),
             "detail": {"说明": what},
         }
 
-    def _purchase(self, number: int, n: int, random: Random) -> Iterator[dict[str, Any]]:
-        basket = random.sample(ITEMS, k=random.choices([1, 2, 3], [6, 3, 1])[0])
-        amount = f"{sum(price for _item, price in basket) * random.choice([1, 1, 1, 0.9, 0.85]):.2f}"
-        bought_at = self._moment(random)
+    def _purchase(self, number: int, n: int, age: float, random: Random) -> Iterator[dict[str, Any]]:
+        favourite = list(COLLECTIONS)[number % len(COLLECTIONS)]
+        items, amount = basket(favourite, random)
+        bought_at = self._moment(age, random)
         purchase = {
             "event_id": f"demo-p-{number}-{n}",
             "external_userid": self.external_userid(number),
@@ -89,11 +116,11 @@ class Company:
             "channel": random.choices([c for c, _w in SHOP_CHANNELS], [w for _c, w in SHOP_CHANNELS])[0],
             "amount": amount,
             "occurred_at": bought_at.isoformat(),
-            "detail": {"商品": [item for item, _price in basket]},
+            "detail": {"items": [{"id": item.id, "name": item.name} for item in items]},
         }
         yield purchase
         back_at = bought_at + timedelta(days=random.randint(1, 7))
-        if random.random() < 0.03 and back_at < self.now:
+        if random.random() < REFUNDED and back_at < self.now:
             yield {
                 **purchase,
                 "event_id": f"demo-r-{number}-{n}",
@@ -103,12 +130,36 @@ class Company:
                 "detail": {"说明": "七天无理由退货"},
             }
 
+    def _of_nobody_known(self) -> Iterator[dict[str, Any]]:
+        """Yield purchases of members whom nobody in WeCom has been found for yet: they wait."""
+        random = Random(f"{self.seed}/unclaimed")
+        for n in range(UNCLAIMED):
+            items, amount = basket("茶具", random)
+            yield {
+                "event_id": f"demo-w-{n}",
+                "identity": {"kind": "member_no", "value": member_number(900_000 + n)},
+                "kind": "purchase",
+                "channel": "store",
+                "amount": amount,
+                "occurred_at": self._moment(random.uniform(0, min(self.days, 40)), random).isoformat(),
+                "detail": {"items": [{"id": item.id, "name": item.name} for item in items]},
+            }
+
+
+def member_number(number: int) -> str:
+    """Return somebody's number in the shops' membership.
+
+    >>> member_number(7)
+    'QL000007'
+    """
+    return f"QL{number:06}"
+
 
 def _own_fields(person: Person) -> CustomerData:
     return CustomerData(
         external_userid=person.external_userid,
         fields={
             "mobile": person.mobile,
-            "attributes": {"会员号": f"QL{person.number:06}", "常去门店": SHOP_NAMES[person.shop]},
+            "attributes": {"会员号": member_number(person.number), "常去门店": SHOP_NAMES[person.shop]},
         },
     )

@@ -8,6 +8,8 @@ from django.contrib.auth import get_user_model
 from django.utils import timezone
 
 from customers.directory import upsert_many
+from customers.identities import IMPORT, Claim, claim_identities
+from customers.identity_kinds import digests_of
 from profiles.behaviours import record_behaviours
 from scrm.api.keys import create_key, digest_of
 from scrm.api.models import ApiKey
@@ -15,6 +17,7 @@ from scrm.demo.company import Company
 
 BATCH = 2_000
 SOURCE = "demo"
+MEMBER_NO = "member_no"
 T = TypeVar("T")
 Progress = Callable[[int], None]
 
@@ -29,6 +32,21 @@ def seed_own_fields(company: Company, progress: Progress) -> int:
         there += len(batch)
         progress(len(batch))
     return there
+
+
+def seed_member_numbers(company: Company) -> int:
+    """Tell whose the shops' member numbers are. Repeatable. Returns how many were new. Database: control."""
+    return sum(
+        len(
+            claim_identities(
+                [
+                    Claim(external_userid, IMPORT, MEMBER_NO, digests_of(MEMBER_NO, [number]), replaces=False)
+                    for external_userid, number in batch
+                ]
+            )
+        )
+        for batch in _batches(company.member_numbers())
+    )
 
 
 def seed_behaviours(company: Company, progress: Progress) -> int:

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from argparse import ArgumentParser
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from customers.models import DirectoryEntry
 from profiles.models import ProfileRun
+from profiles.runs import run_all, start_run
 from scrm.demo import seeding, serving
 from scrm.demo.company import Company
 from scrm.demo.processes import Processes, free_port
@@ -32,6 +33,8 @@ MANAGE = [sys.executable, str(settings.BASE_DIR / "manage.py")]
 SEED = 20_260_101
 ARRIVALS_SECONDS = 20
 READY_SECONDS = 60
+# Weekly: each costs a run of everybody's.
+PAST_DAYS = (35, 28, 21, 14, 7, 1)
 
 
 class Command(BaseCommand):
@@ -92,7 +95,7 @@ class Command(BaseCommand):
 
     def _prepare(self, console: Console, processes: Processes, customers: int) -> None:
         call_command("migrate_shards")
-        # The same company every time: its 90 days end on the day it was first made.
+        # The same company every time: its days end on the day it was first made.
         made_on = LOCAL / "demo-company"
         is_made = made_on.exists() and DirectoryEntry.objects.count() >= customers
         now = datetime.fromisoformat(made_on.read_text()) if is_made else timezone.localtime()
@@ -102,8 +105,17 @@ class Command(BaseCommand):
         if not is_made:
             self._seed(console, processes, Company(SEED, now, customers))
             made_on.write_text(now.isoformat())
+            self._run_past_days(console)
         if not ProfileRun.objects.filter(as_of=timezone.localdate(), state=ProfileRun.State.DONE).exists():
             call_command("classify_profiles")
+
+    def _run_past_days(self, console: Console) -> None:
+        """Run as of some days of the last month, so that the home page has trends to show from the first day on."""
+        today = timezone.localdate()
+        days = [today - timedelta(days=ago) for ago in PAST_DAYS]
+        console.print(f"示例公司 · 补算 {days[0]} 起 {len(days)} 天的画像")
+        for day in days:
+            run_all(start_run(ProfileRun.Kind.MANUAL, day, requested_by="demo"))
 
     def _seed(self, console: Console, processes: Processes, company: Company) -> None:
         processes.run([*MANAGE, "sync_wxwork", "--full"], LOG_LEVEL="WARNING")
@@ -111,6 +123,7 @@ class Command(BaseCommand):
         with Progress(*columns, console=console) as progress:
             people = progress.add_task("示例公司 · 会员资料", total=company.customers)
             seeding.seed_own_fields(company, lambda n: progress.advance(people, n))
+            seeding.seed_member_numbers(company)
             behaviours = progress.add_task("示例公司 · 行为", total=sum(1 for _ in company.behaviours()))
             seeding.seed_behaviours(company, lambda n: progress.advance(behaviours, n))
 
