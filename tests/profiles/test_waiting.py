@@ -312,7 +312,7 @@ def _report(batch: list[dict[str, Any]]) -> tuple[int, int, list[str]]:
     return done.waiting, done.duplicates, [one.code for one in done.rejected]
 
 
-# ------------------------------------------------------------------------------------------------- expiry, erasure, cost
+# ------------------------------------------------------------------------------------------------ expiry, erasure, cost
 def test_what_nobody_claims_in_ninety_days_is_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting, "EXPIRED_PAGE", 3)
     record(*(anonymous(f"p{n}") for n in range(7)))
