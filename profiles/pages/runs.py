@@ -16,16 +16,25 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from customers.pages.access import actor_of, scope_of_user
 from profiles import runs, tasks
-from profiles.claims import ClaimView
+from profiles.claims import ACT, CLASSIFY, SCORE, ClaimView
 from profiles.days import day_of
 from profiles.models import ProfileRun, RunClaim
 from profiles.pages.rendering import render_page
+from profiles.pages.worth import value_context
 from profiles.rules import RuleError
-from profiles.runs import RunProgress, RunRefusedError
+from profiles.runs import RunProgress, RunRefusedError, Step
 from profiles.samples import list_samples
 from scrm import sharding
 
 MODES = {"full": "全量", "incremental": "增量", "report": "只计算"}
+PHASES = {CLASSIFY: "判断画像", SCORE: "计算价值", ACT: "更新人群与建议"}
+STEPS = {
+    Step.FIT: "估计 RFM 分数线和价值模型",
+    Step.OPEN: "估计 RFM 分数线和价值模型",
+    Step.FIGURES: "统计指标",
+    Step.CLOSE: "统计指标",
+    Step.WAIT: "等待恢复的归属库",
+}
 RUNNING = ProfileRun.State.RUNNING
 # Who asks for runs besides users and API keys.
 REQUESTERS = {"system": "系统", "classify_profiles": "命令行"}
@@ -120,6 +129,8 @@ def run_page(request: HttpRequest, run_id: int) -> HttpResponseBase:
             "summary": run.summary,
             "homes": _homes(run.summary),
             "matrix": matrix(run.summary.get("moves", [])),
+            "value": value_context(run),
+            "without": run.summary.get("fitted_without", []),
             "samples": list_samples(run, scope_of_user(user)) if user.has_perm("customers.view_customer") else None,
             "counts_today": run.as_of == day_of(run.started_at),
             "last_day": run.as_of - timedelta(days=1),
@@ -142,6 +153,7 @@ def progress_of(run: ProfileRun) -> dict[str, Any]:
     return {
         "state": run.state,
         "state_name": run.get_state_display(),
+        "phase": _phase(run, progress),
         "percent": 100 if run.state == ProfileRun.State.DONE else int(progress.share * 100),
         "judged": progress.judged,
         "changed": progress.changed,
@@ -149,6 +161,14 @@ def progress_of(run: ProfileRun) -> dict[str, Any]:
         "unavailable": progress.unavailable,
         "homes": [_home(home, progress) for home in sorted(progress.claims)],
     }
+
+
+def _phase(run: ProfileRun, progress: RunProgress) -> str:
+    """Say what is being done."""
+    if run.state != RUNNING:
+        return ""
+    step = runs.next_step(run, progress)
+    return STEPS.get(step) or PHASES[progress.phase]
 
 
 def _home(home: int, progress: RunProgress) -> dict[str, Any]:
@@ -164,7 +184,7 @@ def _home(home: int, progress: RunProgress) -> dict[str, Any]:
 
 def _bucket(view: ClaimView) -> dict[str, Any]:
     name = RunClaim.State(view.state).label
-    text = f"分表 {view.bucket}：{name}，{view.judged} / {view.total} 位，变更 {view.changed} 位"
+    text = f"分表 {view.bucket}：{PHASES[view.phase]}{name}，{view.judged} / {view.total} 位，变更 {view.changed} 位"
     return {
         "bucket": view.bucket,
         "state": view.state,

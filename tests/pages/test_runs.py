@@ -60,7 +60,7 @@ def test_progress(admin: Client) -> None:
         for bucket in range(0, 10, 2):
             runs.work(run.pk, home, bucket)
     half = admin.get(url).json()
-    assert half["percent"] == 50
+    assert (half["percent"], half["phase"]) == (16, "判断画像")  # half of the first of three phases
     assert half["judged"] == half["changed"] > 0
     runs.run_all(run)
     after = admin.get(url).json()
@@ -101,3 +101,39 @@ def test_waking(admin: Client, broker_client: "redis.Redis") -> None:
 def test_no_such_run(admin: Client) -> None:
     for path in ("change/", "progress/"):
         assert admin.get(f"{RUNS}999/{path}").status_code == 404
+
+
+def test_a_run_shows_thresholds_and_the_value_model(admin: Client, classified: ProfileRun) -> None:
+    classified.value_model = MODEL
+    classified.save(update_fields=["value_model"])
+    html = admin.get(f"{RUNS}{classified.pk}/change/").content.decode()
+    for text in ("RFM 分数线", "全公司", "价值模型", "r 0.2426", "α 4.4136", "对数似然 -9582.4", "只用 1997-07-25 以前的购买估计", 'class="chart"'):
+        assert text in html, text
+    classified.value_model = {"customers": 3, "problem": "too_small", "reason": "复购客户太少，还不能估计"}
+    classified.summary |= {"fitted_without": [101], "fit_error": ""}
+    classified.save(update_fields=["value_model", "summary"])
+    html = admin.get(f"{RUNS}{classified.pk}/change/").content.decode()
+    assert "这次没有估计出价值：复购客户太少" in html
+    assert "连不上 dept_101" in html
+    assert 'class="chart"' not in html
+
+
+def test_a_customers_page_shows_what_they_are_worth(admin: Client, customer_ids: list[int], classified: ProfileRun) -> None:
+    from profiles.models import CustomerScore
+
+    score = CustomerScore.objects.using("dept_100").order_by("customer_id").first()
+    assert score is not None
+    html = admin.get(f"/admin/customers/customer/{score.customer_id}/change/").content.decode()
+    assert 'id="worth"' in html
+    assert score.rfm_segment in html
+    assert f"{score.recency_score} 分，满分 5 分" in html
+
+
+MODEL = {
+    "customers": 2357, "repeat_customers": 946, "unit": "week", "horizon_days": 90, "sampled": None, "r": 0.24259,
+    "alpha": 4.41360, "a": 0.79292, "b": 2.42590, "log_likelihood": -9582.429, "p": 6.2495, "q": 3.7442,
+    "gamma": 15.4435, "mean_spend": 35.17, "spenders": 946, "sampled_spenders": None,
+    "calibration": [{"x": "0", "actual": 1411, "expected": 1407.7}],
+    "holdout": {"as_of": "1997-07-25", "days": 68, "customers": 2357, "actual": 800, "expected": 812.3,
+                "rows": [{"x": "0", "customers": 1500, "actual": 0.1, "expected": 0.12}]},
+}  # fmt: skip

@@ -34,9 +34,12 @@ FROM generate_series(%(first)s::int, %(last)s::int, %(step)s) AS n
 """
 RUNNING = """
 INSERT INTO running_totals (customer_id, bucket, purchase_count, purchase_amount, refund_count, refund_amount,
-    interaction_count, last_purchase_at, last_interaction_at, first_day, last_day)
+    interaction_count, last_purchase_at, last_interaction_at, first_day, last_day, purchase_days, first_purchase_day,
+    first_purchase_amount)
 SELECT customer_id, bucket, sum(purchase_count), sum(purchase_amount), 0, 0, sum(interaction_count),
-    max(last_purchase_at), max(last_interaction_at), min(day), max(day)
+    max(last_purchase_at), max(last_interaction_at), min(day), max(day), count(*) FILTER (WHERE purchase_count > 0),
+    min(day) FILTER (WHERE purchase_count > 0),
+    COALESCE((array_agg(purchase_amount ORDER BY day) FILTER (WHERE purchase_count > 0))[1], 0)
 FROM daily_totals WHERE customer_id BETWEEN %(home)s * 10000000000 + %(first)s AND %(home)s * 10000000000 + %(last)s
 GROUP BY customer_id, bucket
 """
