@@ -22,7 +22,7 @@ from profiles import claims
 from profiles.chunks import CHUNK_SIZE, Writer
 from profiles.claims import FULL, INCREMENTAL, REPORT, Claim
 from profiles.judged import Judged, judge
-from profiles.rules import RuleSet
+from profiles.rules import Needs, RuleSet
 from profiles.totals import Reader
 
 if TYPE_CHECKING:
@@ -84,7 +84,12 @@ def classify(claim: Claim, as_of: date, rule_set: RuleSet, *, on_progress: Calla
 
 def _reader(claim: Claim, as_of: date, rule_set: RuleSet) -> Reader:
     only_due = claim.mode == INCREMENTAL
-    return Reader(claim.home, claim.bucket, as_of, rule_set.needs, only_due=only_due, names=rule_set.profiles)
+    needs, settings = rule_set.needs, rule_set.settings.lifecycle
+    # What judging itself finds out: the reader has no part in it.
+    needs = Needs(needs.columns - {"lifecycle", "lifecycle_turns"})
+    return Reader(
+        claim.home, claim.bucket, as_of, needs, only_due=only_due, names=rule_set.profiles, lifecycle=settings
+    )
 
 
 def _mode(as_of: date, last_as_of: date | None, *, differs: bool) -> str:

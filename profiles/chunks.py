@@ -1,7 +1,8 @@
 """Write what a run found out about up to a thousand customers, in one transaction on their home.
 
-    1  customers      class, figures, version; history of those whose class changes; in customer_id order
-    2  reviews        the first day on which time alone may change a class
+    1  customers      class, lifecycle, figures, version; history of those whose class changes; in customer_id order
+       facts          history of those whose lifecycle changes; not of the first one, which is no change
+    2  reviews        the first day on which time alone may change a class or lifecycle
     3  marks          cleared where they are still the ones that were read
     4  counts         customers of a class in this bucket, by what has moved
     5  claim          how far the run is; a claim that is not ours any more rolls all of it back
@@ -22,7 +23,8 @@ from django.db import OperationalError
 from customers.writing import drop_cached
 from profiles import claims, columns
 from profiles.claims import Claim
-from profiles.judged import IN_HISTORY, Judged, other_numbers
+from profiles.judged import IN_HISTORY, SAMPLE, Judged, other_numbers
+from profiles.totals import LIFECYCLE_CODES
 from scrm import sharding
 
 if TYPE_CHECKING:
@@ -47,12 +49,12 @@ SELECT set_config('idle_in_transaction_session_timeout', '5s', true), set_config
 """
 GIVEN = """unnest(%(ids)s::bigint[], %(before)s::int[], %(after)s::int[], %(positions)s::smallint[],
     %(purchases)s::int[], %(interactions)s::int[], %(cents)s::bigint[], %(purchased)s::bigint[],
-    %(interacted)s::bigint[], %(numbers)s::text[]) AS g (customer_id, before, after, position, purchases, interactions,
-    cents, purchased, interacted, numbers)"""
+    %(interacted)s::bigint[], %(lives)s::smallint[], %(numbers)s::text[]) AS g (customer_id, before, after, position,
+    purchases, interactions, cents, purchased, interacted, life, numbers)"""
 TIME = "TIMESTAMPTZ '2000-01-01 00:00:00+00' + g.{} * interval '1 microsecond'"
 WRITE = f"""
 WITH written AS (
-    UPDATE customers_@ AS c SET profile = (%(names)s::text[])[g.after],
+    UPDATE customers_@ AS c SET profile = (%(names)s::text[])[g.after], lifecycle = (%(lifecycles)s::text[])[g.life],
         profile_updated_at = CASE WHEN g.after <> g.before THEN now() ELSE c.profile_updated_at END,
         purchase_count = g.purchases, interaction_count = g.interactions,
         total_amount = (g.cents::numeric / 100)::numeric(16, 2),
@@ -71,6 +73,16 @@ WITH written AS (
 )
 SELECT external_userid, before, after FROM written
 """  # noqa: S608 - made of constants
+FACTS = """
+INSERT INTO fact_history_@ (customer_id, bucket, fact, run_id, as_of, at, before, after, numbers)
+SELECT c.customer_id, c.bucket, 'lifecycle', %(run_id)s, %(as_of)s, now(), (%(lifecycles)s::text[])[g.before],
+    (%(lifecycles)s::text[])[g.after], jsonb_strip_nulls(jsonb_build_object('first_day', DATE '2000-01-01' + g.begun,
+    'last_day', DATE '2000-01-01' + g.last_day, 'returned_on', DATE '2000-01-01' + g.back))
+FROM unnest(%(ids)s::bigint[], %(before)s::smallint[], %(after)s::smallint[], %(begun)s::int[], %(last_day)s::int[],
+    %(back)s::int[]) AS g (customer_id, before, after, begun, last_day, back)
+JOIN customers_@ c ON c.customer_id = g.customer_id
+FOR KEY SHARE OF c
+"""
 SET_REVIEWS = """
 INSERT INTO profile_reviews_@ AS v (customer_id, bucket, review_on)
 SELECT c.customer_id, c.bucket, DATE '2000-01-01' + g.day
@@ -129,6 +141,9 @@ class Writer:
         self._get_on(judged, judged.block.last)
         self.claim.changed += int(judged.moves.sum())
         self.claim.moves.update(judged.moved())
+        for move, ids in judged.samples().items():
+            known = self.claim.samples.setdefault(move, [])
+            known += ids[: SAMPLE - len(known)]
         self._advance(ends=ends)
 
     def end(self) -> None:
@@ -149,6 +164,9 @@ class Writer:
     def _write(self, cursor: Any, judged: Judged, rows: "Column", last: int, *, ends: bool) -> None:
         written = rows[judged.is_written[rows]]
         names = self._write_customers(cursor, judged, written) if len(written) else []
+        turned = rows[judged.turns[rows] & (judged.block.column["lifecycle"][rows] > 0)]
+        if len(turned):
+            self._write_facts(cursor, judged, turned)
         self._write_reviews(cursor, judged, rows[judged.is_reviewed[rows]])
         cleared = rows[judged.is_cleared[rows]]
         if len(cleared):
@@ -194,6 +212,8 @@ class Writer:
                 "cents": columns.array(column["total_amount"][rows]),
                 "purchased": columns.array(column["last_purchase_at"][rows], null=columns.NO_TIME),
                 "interacted": columns.array(column["last_interaction_at"][rows], null=columns.NO_TIME),
+                "lives": columns.array(judged.lifecycle[rows]),
+                "lifecycles": LIFECYCLE_CODES,
                 "numbers": numbers or "{}",
                 "run_id": self.claim.run_id,
                 "as_of": self.as_of,
@@ -204,6 +224,22 @@ class Writer:
         self.claim.updated += len(found)
         self._count(cursor, judged, Counter((before, after) for _, before, after in found if before != after))
         return [external_userid for external_userid, _, _ in found]
+
+    def _write_facts(self, cursor: Any, judged: Judged, rows: "Column") -> None:
+        column = judged.block.column
+        days = {name: columns.array(column[name][rows], null=columns.NO_DAY) for name in ("begun", "last_day", "back")}
+        cursor.execute(
+            self._on_leaves(FACTS),
+            {
+                **self._ids(judged, rows),
+                **days,
+                "before": columns.array(column["lifecycle"][rows]),
+                "after": columns.array(judged.lifecycle[rows]),
+                "lifecycles": LIFECYCLE_CODES,
+                "run_id": self.claim.run_id,
+                "as_of": self.as_of,
+            },
+        )
 
     def _count(self, cursor: Any, judged: Judged, moves: Counter[tuple[int, int]]) -> None:
         if not moves:

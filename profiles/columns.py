@@ -13,8 +13,11 @@ A date counts days and a time microseconds from 2000-01-01, both without a zone.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
+
+from django.db import DatabaseError
 
 from scrm import sharding
 
@@ -38,9 +41,17 @@ def read(home: int, select: str, params: Mapping[str, Any], layout: Mapping[str,
     import numpy as np
 
     data = bytearray()
-    with sharding.cursor(home) as cursor, cursor.copy(f"COPY ({select}) TO STDOUT (FORMAT binary)", params) as copy:
-        for part in copy:
-            data += part
+    with sharding.cursor(home) as cursor:
+        # A block's tables are joined as wholes. Without statistics, or with old ones, the planner takes a block for one
+        # row and looks through all of the other table for each of its thousands.
+        cursor.execute("SET enable_nestloop = off")
+        try:
+            with cursor.copy(f"COPY ({select}) TO STDOUT (FORMAT binary)", params) as copy:
+                for part in copy:
+                    data += part
+        finally:
+            with suppress(DatabaseError):  # what broke the reading may have broken the connection, or its transaction
+                cursor.execute("RESET enable_nestloop")
     fields: list[tuple[str, str]] = [("fields", ">i2")]
     for name, kind in layout.items():
         fields += [(f"length of {name}", ">i4"), (name, f">i{_WIDTHS[kind]}")]
@@ -101,6 +112,14 @@ def as_days(numbers: "NDArray[np.int64]") -> "NDArray[np.datetime64]":
 
     days = np.datetime64(EPOCH, "D") + numbers.astype("timedelta64[D]")
     return np.where(numbers == NO_DAY, np.datetime64("NaT", "D"), days)
+
+
+def as_day_numbers(days: "NDArray[np.datetime64]") -> "NDArray[np.int64]":
+    """Return numpy's days as PostgreSQL counts them, NO_DAY for NaT."""
+    import numpy as np
+
+    numbers = (days.astype("datetime64[D]") - np.datetime64(EPOCH, "D")).astype(np.int64)
+    return np.where(np.isnat(days), NO_DAY, numbers)
 
 
 def as_local_days(times: "NDArray[np.int64]", zone: str) -> "NDArray[np.datetime64]":

@@ -5,12 +5,16 @@
 | figures over all days         | running_totals                                          | last_day before as_of |
 |                               | daily_totals, days before as_of                         | otherwise             |
 | figures of a window of W days | daily_totals, days in [as_of - W, as_of)                | a rule asks for it    |
+| figures of a channel          | behaviours, moments before as_of's midnight             | a rule asks for it    |
 | tag:<id>                      | customer_tags, and tag_ids of follows that are not lost | a rule asks for it    |
-| follow_count                  | follows that are not lost                               | a rule asks for it    |
+| follow_count, added_day       | follows that are not lost                               | a rule asks for it    |
+| what a lifecycle hangs on     | running_totals, else when the customer was created;     | asked for             |
+|                               | daily_totals of those who may have come back            |                       |
 
 purchase_count is purchases less those that are wholly refunded, total_amount what was paid less what was given back,
 each on its own day: with a purchase of 100 on Monday that is refunded on Wednesday, a run as of Wednesday counts 1 and
-100.00, one as of Thursday 0 and 0.00. Who did nothing has zeros. Tags and follows are those of now, whatever as_of is.
+100.00, one as of Thursday 0 and 0.00. Of a channel's figures a refund takes if it names that channel itself. Who did
+nothing has zeros. Tags and follows are those of now, whatever as_of is.
 
 Dirty marks are read first. Whatever is recorded while the other statements run has changed its customer's mark, so that
 the mark stays and the customer is judged again.
@@ -22,8 +26,8 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 from profiles import columns
-from profiles.days import day_zone
-from profiles.rules import Needs
+from profiles.days import day_zone, midnight
+from profiles.rules import Fact, LifecycleSettings, Needs, lifecycle, read_key
 from scrm import sharding
 
 if TYPE_CHECKING:
@@ -32,23 +36,27 @@ if TYPE_CHECKING:
     Column = NDArray[Any]
 
 BLOCK_SIZE = 20_000
+# Before any behaviour that is accepted, and within what the database and Python can say in any zone.
+EARLIEST = date(1900, 1, 1)
 
 # Figures as they are stored on a customer, in cents and columns' times.
 FIGURES = ("purchase_count", "interaction_count", "total_amount", "last_purchase_at", "last_interaction_at")
 STORED = """
 SELECT c.customer_id, c.purchase_count, c.interaction_count, (c.total_amount * 100)::bigint,
-    COALESCE(c.last_purchase_at, '-infinity'), COALESCE(c.last_interaction_at, '-infinity')
+    COALESCE(c.last_purchase_at, '-infinity'), COALESCE(c.last_interaction_at, '-infinity'),
+    (c.created_at AT TIME ZONE %(zone)s)::date
 FROM customers_@ c WHERE {c} ORDER BY 1
 """
 STORED_LAYOUT = {
     "customer_id": "bigint", "purchase_count": "int", "interaction_count": "int", "total_amount": "bigint",
-    "last_purchase_at": "time", "last_interaction_at": "time",
+    "last_purchase_at": "time", "last_interaction_at": "time", "created_day": "int",
 }  # fmt: skip
 
 MARKS = "SELECT d.customer_id, d.mark, COALESCE(d.last_day, '-infinity') FROM dirty_customers_@ d WHERE {d}"
 REVIEWS = "SELECT v.customer_id, v.review_on FROM profile_reviews_@ v WHERE {v}"
-# flags: 1 if figures differ from the stored ones, 2 if totals go beyond as_of. They are compared here because each
-# column that is sent costs a twentieth of the reading; {more} are those that only some rules need.
+# flags: 1 if figures differ from the stored ones, 2 if totals go beyond as_of, and 4 times the place of the lifecycle.
+# They are compared here because each column that is sent costs a twentieth of the reading; {more} are those that only
+# some need.
 BASE = """
 SELECT c.customer_id,
     CASE WHEN c.profile IS NULL THEN 0 ELSE COALESCE(array_position(%(names)s::text[], c.profile), -1) END,
@@ -57,7 +65,9 @@ SELECT c.customer_id,
         AND c.total_amount = COALESCE(r.purchase_amount - r.refund_amount, 0)
         AND COALESCE(c.last_purchase_at, '-infinity') = COALESCE(r.last_purchase_at, '-infinity')
         AND COALESCE(c.last_interaction_at, '-infinity') = COALESCE(r.last_interaction_at, '-infinity')
-        THEN 0 ELSE 1 END + CASE WHEN r.last_day >= %(as_of)s THEN 2 ELSE 0 END,
+        THEN 0 ELSE 1 END + CASE WHEN r.last_day >= %(as_of)s THEN 2 ELSE 0 END
+        + 4 * CASE WHEN c.lifecycle IS NULL THEN 0
+            ELSE COALESCE(array_position(%(lifecycles)s::text[], c.lifecycle), 7) END,
     COALESCE(r.purchase_count - r.refund_count, 0), COALESCE(r.interaction_count, 0),
     COALESCE(((r.purchase_amount - r.refund_amount) * 100)::bigint, 0),
     COALESCE(r.last_purchase_at, '-infinity'), COALESCE(r.last_interaction_at, '-infinity'){more}
@@ -69,20 +79,67 @@ BASE_LAYOUT = {
     "customer_id": "bigint", "profile": "int", "flags": "int", "purchase_count": "int", "interaction_count": "int",
     "total_amount": "bigint", "last_purchase_at": "time", "last_interaction_at": "time",
 }  # fmt: skip
-# Both of kind int.
-MORE = {"refund_count": "COALESCE(r.refund_count, 0)", "first_day": "COALESCE(r.first_day, '-infinity')"}
+# All of kind int. begun: the first behaviour's day, else that of the creation.
+MORE = {
+    "refund_count": "COALESCE(r.refund_count, 0)",
+    "purchase_days": "COALESCE(r.purchase_days, 0)",
+    "first_day": "COALESCE(r.first_day, '-infinity')",
+    "begun": "COALESCE(r.first_day, (c.created_at AT TIME ZONE %(zone)s)::date)",
+}
+LIFECYCLE_CODES = list(lifecycle.CODES)
 
 # What a sum over daily totals gives: {figure: (expression, kind)}; {f} is the span's FILTER.
 SUMS = {
     "purchase_count": ("COALESCE(sum(t.purchase_count - t.refund_count) {f}, 0)", "bigint"),
     "interaction_count": ("COALESCE(sum(t.interaction_count) {f}, 0)", "bigint"),
     "refund_count": ("COALESCE(sum(t.refund_count) {f}, 0)", "bigint"),
+    "purchase_days": ("COALESCE(sum((t.purchase_count > 0)::int) {f}, 0)", "bigint"),
     "total_amount": ("COALESCE(sum(t.purchase_amount - t.refund_amount) {f} * 100, 0)::bigint", "bigint"),
     "refund_amount": ("COALESCE(sum(t.refund_amount) {f} * 100, 0)::bigint", "bigint"),
     "first_day": ("COALESCE(min(t.day) {f}, '-infinity')", "int"),
     "last_purchase_at": ("COALESCE(max(t.last_purchase_at) {f}, '-infinity')", "time"),
     "last_interaction_at": ("COALESCE(max(t.last_interaction_at) {f}, '-infinity')", "time"),
 }
+# The same over raw behaviours, for one channel; {f} is what is to hold of a row.
+OF_CHANNEL = {
+    "purchase_count": (
+        "count(*) FILTER (WHERE b.kind = 'purchase' AND {f}) - count(*) FILTER (WHERE b.undoes_purchase AND {f})",
+        "bigint",
+    ),
+    "interaction_count": ("count(*) FILTER (WHERE b.kind = 'interaction' AND {f})", "bigint"),
+    "refund_count": ("count(*) FILTER (WHERE b.undoes_purchase AND {f})", "bigint"),
+    "purchase_days": (
+        "count(DISTINCT (b.occurred_at AT TIME ZONE %(zone)s)::date) FILTER (WHERE b.kind = 'purchase' AND {f})",
+        "bigint",
+    ),
+    "total_amount": (
+        "COALESCE(sum(CASE b.kind WHEN 'purchase' THEN b.amount WHEN 'refund' THEN -b.amount END) "
+        "FILTER (WHERE {f}) * 100, 0)::bigint",
+        "bigint",
+    ),
+    "refund_amount": ("COALESCE(sum(b.amount) FILTER (WHERE b.kind = 'refund' AND {f}) * 100, 0)::bigint", "bigint"),
+    "first_day": (
+        "COALESCE((min(b.occurred_at) FILTER (WHERE {f}) AT TIME ZONE %(zone)s)::date, '-infinity')", "int"
+    ),
+    "last_purchase_day": (
+        "COALESCE((max(b.occurred_at) FILTER (WHERE b.kind = 'purchase' AND {f}) AT TIME ZONE %(zone)s)::date, "
+        "'-infinity')",
+        "int",
+    ),
+    "last_interaction_day": (
+        "COALESCE((max(b.occurred_at) FILTER (WHERE b.kind = 'interaction' AND {f}) AT TIME ZONE %(zone)s)::date, "
+        "'-infinity')",
+        "int",
+    ),
+}  # fmt: skip
+# When those who may have come back were active: the first day of the last `return_days`, and the last one before.
+ACTIVE = """
+SELECT t.customer_id, COALESCE(min(t.day) FILTER (WHERE t.day >= %(lately)s), '-infinity'),
+    COALESCE(max(t.day) FILTER (WHERE t.day < %(lately)s), '-infinity')
+FROM daily_totals_@ t
+WHERE {t} AND t.day >= %(since)s AND t.day < %(as_of)s AND (t.purchase_count > 0 OR t.interaction_count > 0)
+GROUP BY t.customer_id ORDER BY 1
+"""
 TAGS = """
 SELECT t.customer_id, array_position(%(tags)s::text[], t.tag_id) FROM customer_tags_@ t
 WHERE {t} AND t.tag_id = ANY(%(tags)s)
@@ -90,7 +147,10 @@ UNION ALL
 SELECT f.customer_id, array_position(%(tags)s::text[], tag) FROM follows_@ f, unnest(f.tag_ids) AS tag
 WHERE {f} AND f.lost_at IS NULL AND tag = ANY(%(tags)s)
 """
-FOLLOWS = "SELECT f.customer_id, count(*) FROM follows_@ f WHERE {f} AND f.lost_at IS NULL GROUP BY f.customer_id"
+FOLLOWS = """
+SELECT f.customer_id, count(*), (min(f.created_at) AT TIME ZONE %(zone)s)::date FROM follows_@ f
+WHERE {f} AND f.lost_at IS NULL GROUP BY f.customer_id
+"""
 # A block's end by number of customers, whatever gaps there are between their ids.
 EVERYBODY = """
 SELECT max(customer_id), count(*) FROM (
@@ -134,7 +194,9 @@ class Block:
     """Customers of one bucket, ascending by customer_id, as columns of one length.
 
     column: those of BASE_LAYOUT, the figures being as of the run's day; mark (0 for none), mark_day and review_on; and
-    `differs`, whether the figures are not those stored. profile: a place in names from 1, 0 for none.
+    `differs`, whether the figures are not those stored. profile: a place in names from 1, 0 for none. If lifecycles are
+    asked for: lifecycle, the stored one's place in lifecycle.CODES from 1, 0 for none; and begun, last_day, back, day
+    numbers of what it hangs on (see profiles.rules.lifecycle).
     facts: what rules read, by their keys, amounts in cents. last: the position after this block; is_last: see Picked.
     """
 
@@ -149,20 +211,34 @@ class Block:
 
 
 class Reader:
-    """Reads the customers of one bucket block by block, with the facts that are needed. names: classes to expect.
+    """Reads the customers of one bucket block by block, with the facts that are needed.
 
+    names: classes to expect. lifecycle: by which settings lifecycles are to be told; None for not at all.
     Database: outside transactions, one query for a block's end and one COPY for its customers, then one COPY each for
-    windows, tags, follows and customers whose totals go beyond as_of, where there are such.
+    windows, channels, tags, follows, customers whose totals go beyond as_of and those who may have come back, where
+    there are such.
     Memory: some 10 MB a block, whatever the bucket's size. Raises HomeUnavailableError.
     """
 
     def __init__(
-        self, home: int, bucket: int, as_of: date, needs: Needs, *, only_due: bool, names: Sequence[str] = ()
+        self,
+        home: int,
+        bucket: int,
+        as_of: date,
+        needs: Needs,
+        *,
+        only_due: bool,
+        names: Sequence[str] = (),
+        lifecycle: LifecycleSettings | None = None,
     ) -> None:
         self.home, self.bucket, self.as_of, self.only_due = home, bucket, as_of, only_due
+        self.lifecycle = lifecycle
         self.needed = needs.columns
-        self.more = sorted(self.needed & MORE.keys())
-        self.windows = sorted(needs.windows)
+        asked = {"begun"} if lifecycle else set[str]()
+        self.more = sorted((self.needed & MORE.keys()) | asked)
+        facts = [fact for key in sorted(self.needed) if (fact := read_key(key)) is not None]
+        self.of_windows = [fact for fact in facts if fact.window_days is not None and fact.channel is None]
+        self.of_channels = [fact for fact in facts if fact.channel is not None]
         self.tags = sorted(needs.tags)
         self.names = list(dict.fromkeys(names))
         self.knows_names = False
@@ -184,6 +260,8 @@ class Reader:
         """Return those of the customers picked who are still there."""
         block = self._read_base(picked)
         self._correct_totals(picked, block)
+        if self.lifecycle is not None:
+            self._add_lives(picked, block, self.lifecycle)
         self._add_facts(picked, block)
         return block
 
@@ -238,7 +316,8 @@ class Reader:
             )
 
     def _read(self, select: str, picked: Picked, layout: Mapping[str, str], **params: Any) -> "dict[str, Column]":
-        keys = picked.params | {"as_of": self.as_of} | params
+        known = {"as_of": self.as_of, "zone": day_zone().key, "lifecycles": LIFECYCLE_CODES}
+        keys = picked.params | known | params
         return columns.read(self.home, self._on_leaves(select), keys, layout)
 
     def _correct_totals(self, picked: Picked, block: Block) -> None:
@@ -246,17 +325,21 @@ class Reader:
         import numpy as np
 
         column = block.column
-        column["differs"] = column["flags"] == 1
+        column["lifecycle"] = column["flags"] >> 2
+        column["differs"] = (column["flags"] & 3) == 1
         ahead = np.flatnonzero(column["flags"] & 2)
         if not len(ahead):
             return
         if len(ahead) < len(block) / 2:
             picked = replace(picked, ids=column["customer_id"][ahead])
-        figures = (*FIGURES, *self.more)
-        sums = self._sum_days(picked, {figure: ("", figure) for figure in figures}, None)
-        for figure in figures:  # who is not in the sums has no day before as_of
-            column[figure][ahead] = _spread(block, sums["customer_id"], sums[figure], _nothing(figure))[ahead]
+        figures = {name: "first_day" if name == "begun" else name for name in (*FIGURES, *self.more)}
+        sums = self._sum_days(picked, {name: ("", figure) for name, figure in figures.items()}, None)
+        for name, figure in figures.items():  # who is not in the sums has no day before as_of
+            column[name][ahead] = _spread(block, sums["customer_id"], sums[name], _nothing(figure))[ahead]
         stored = self._read(STORED.format(c=picked.where("c")), picked, STORED_LAYOUT)
+        if "begun" in column:
+            created = _spread(block, stored["customer_id"], stored["created_day"], columns.NO_DAY)
+            column["begun"] = np.where(column["begun"] == columns.NO_DAY, created, column["begun"])
         for figure in FIGURES:
             there = _spread(block, stored["customer_id"], stored[figure], _nothing(figure))
             column["differs"][ahead] |= column[figure][ahead] != there[ahead]
@@ -273,36 +356,88 @@ class Reader:
         )
         return self._read(select, picked, layout, since=since)
 
+    def _add_lives(self, picked: Picked, block: Block, settings: LifecycleSettings) -> None:
+        """Add begun, last_day and back: what lifecycles hang on."""
+        import numpy as np
+
+        column, zone = block.column, day_zone().key
+        last_at = np.maximum(column["last_purchase_at"], column["last_interaction_at"])
+        column["last_day"] = columns.as_day_numbers(columns.as_local_days(last_at, zone))
+        column["back"] = np.full(len(block), columns.NO_DAY, dtype=np.int64)
+        lived = lifecycle.Lived(column["begun"], column["last_day"])
+        asked = np.flatnonzero(lifecycle.may_have_returned(lived, columns.day_number(self.as_of), settings))
+        if not len(asked):
+            return
+        if len(asked) < len(block) / 2:
+            picked = replace(picked, ids=column["customer_id"][asked])
+        since, lately = lifecycle.reading_days(self.as_of, settings)
+        layout = {"customer_id": "bigint", "back": "int", "before": "int"}
+        found = self._read(ACTIVE.format(t=picked.where("t")), picked, layout, since=since, lately=lately)
+        back, before = (
+            _spread(block, found["customer_id"], found[name], columns.NO_DAY)[asked] for name in ("back", "before")
+        )
+        column["back"][asked] = lifecycle.came_back(column["begun"][asked], back, before, settings)
+
     def _add_facts(self, picked: Picked, block: Block) -> None:
         column, facts = block.column, block.facts
-        for name in self.needed & {"purchase_count", "interaction_count", "refund_count", "total_amount"}:
+        whole = {"purchase_count", "interaction_count", "refund_count", "total_amount", "purchase_days"}
+        for name in self.needed & whole:
             facts[name] = column[name]
         zone = day_zone().key
         for name in self.needed & {"last_purchase_day", "last_interaction_day"}:
             facts[name] = columns.as_local_days(column[name.replace("_day", "_at")], zone)
         if "first_day" in self.needed:
             facts["first_day"] = columns.as_days(column["first_day"])
-        if self.windows:
+        if self.of_windows:
             self._add_windows(picked, block)
+        if self.of_channels:
+            self._add_channels(picked, block)
         if self.tags:
             self._add_tags(picked, block)
-        if "follow_count" in self.needed:
-            found = self._read(FOLLOWS.format(f=picked.where("f")), picked, {"customer_id": "bigint", "n": "bigint"})
-            facts["follow_count"] = _spread(block, found["customer_id"], found["n"], 0)
+        if self.needed & {"follow_count", "added_day"}:
+            layout = {"customer_id": "bigint", "follows": "bigint", "added": "int"}
+            found = self._read(FOLLOWS.format(f=picked.where("f")), picked, layout)
+            facts["follow_count"] = _spread(block, found["customer_id"], found["follows"], 0)
+            facts["added_day"] = columns.as_days(_spread(block, found["customer_id"], found["added"], columns.NO_DAY))
 
     def _add_windows(self, picked: Picked, block: Block) -> None:
         wanted: dict[str, tuple[str, str]] = {}
-        earliest = self.as_of
-        for window in self.windows:
-            since = _days_before(self.as_of, window)
-            earliest = min(earliest, since)
-            for figure in SUMS:
-                if f"{figure}[{window}d]" in self.needed:
-                    wanted[f"{figure}[{window}d]"] = (f"FILTER (WHERE t.day >= '{since.isoformat()}')", figure)
-        sums = self._sum_days(picked, wanted, earliest)
-        for name, (_, figure) in wanted.items():
-            spread = _spread(block, sums["customer_id"], sums[name], _nothing(figure))
-            block.facts[name] = columns.as_days(spread) if figure == "first_day" else spread
+        for fact in self.of_windows:
+            wanted[fact.key] = (f"FILTER (WHERE t.day >= '{self._since(fact).isoformat()}')", fact.column)
+        sums = self._sum_days(picked, wanted, min(self._since(fact) for fact in self.of_windows))
+        for fact in self.of_windows:
+            spread = _spread(block, sums["customer_id"], sums[fact.key], _nothing(fact.column))
+            block.facts[fact.key] = columns.as_days(spread) if fact.column == "first_day" else spread
+
+    def _since(self, fact: Fact) -> date:
+        """Return the first day that a fact counts."""
+        return EARLIEST if fact.window_days is None else _days_before(self.as_of, fact.window_days)
+
+    def _add_channels(self, picked: Picked, block: Block) -> None:
+        """Add figures of single channels from the raw behaviours, all in one query."""
+        channels = sorted({str(fact.channel) for fact in self.of_channels})
+        params: dict[str, Any] = {"channels": channels, "end": midnight(self.as_of)}
+        expressions, layout = [], {"customer_id": "bigint"}
+        for fact in self.of_channels:
+            name = f"since_{fact.window_days}"
+            params[name] = midnight(self._since(fact))
+            place = channels.index(str(fact.channel)) + 1
+            holds = f"b.channel = (%(channels)s::text[])[{place}]"
+            if fact.window_days is not None:
+                holds += f" AND b.occurred_at >= %({name})s"
+            expression, layout[fact.key] = OF_CHANNEL[fact.column]
+            expressions.append(expression.format(f=holds))
+        params["since"] = midnight(min(self._since(fact) for fact in self.of_channels))
+        select = (
+            f"SELECT b.customer_id, {', '.join(expressions)} FROM behaviours_@ b WHERE {picked.where('b')} "  # noqa: S608
+            "AND b.occurred_at >= %(since)s AND b.occurred_at < %(end)s AND b.channel = ANY(%(channels)s) "
+            "GROUP BY b.customer_id ORDER BY 1"
+        )
+        found = self._read(select, picked, layout, **params)
+        for fact in self.of_channels:
+            is_day = OF_CHANNEL[fact.column][1] == "int"
+            spread = _spread(block, found["customer_id"], found[fact.key], columns.NO_DAY if is_day else 0)
+            block.facts[fact.key] = columns.as_days(spread) if is_day else spread
 
     def _add_tags(self, picked: Picked, block: Block) -> None:
         import numpy as np
@@ -319,7 +454,7 @@ def _nothing(figure: str) -> int:
 
 
 def _days_before(day: date, days: int) -> date:
-    return day - timedelta(days=min(days, (day - date.min).days))
+    return max(EARLIEST, day - timedelta(days=min(days, (day - date.min).days)))
 
 
 def _spread(block: Block, ids: "Column", values: "Column", nothing: int) -> "Column":

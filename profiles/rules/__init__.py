@@ -11,6 +11,7 @@ judging.py      whole columns judged, the date on which time alone may change th
 lifecycle.py    new, active, dormant, lost, returned
 """
 
+from . import lifecycle
 from .conditions import Condition, conditions_from_json, conditions_to_json
 from .errors import RuleError, place_in_words
 from .fields import (
@@ -80,6 +81,7 @@ __all__ = [
     "holds",
     "in_order",
     "is_amount",
+    "lifecycle",
     "needs_of",
     "parse_conditions",
     "place_in_words",
