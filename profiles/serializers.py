@@ -167,6 +167,12 @@ class HistoryAnswer(serializers.Serializer):
     next = serializers.CharField(allow_null=True)
 
 
+class SegmentOfCustomer(serializers.Serializer):
+    id = serializers.IntegerField()
+    name = serializers.CharField()
+    since = serializers.DateTimeField()
+
+
 class ProfileAnswer(serializers.Serializer):
     customer_id = serializers.IntegerField()
     external_userid = serializers.CharField()
@@ -183,4 +189,5 @@ class ProfileAnswer(serializers.Serializer):
     loss_warning = serializers.ChoiceField(["medium", "high"], allow_null=True)
     facts = FactAnswer(many=True, help_text="Changes of the facts, the newest first, at most 50.")
     next = NextClass(many=True, help_text="The classes of the rules in front, the nearest first, and what each lacks.")
+    segments = SegmentOfCustomer(many=True, help_text="Those that the customer is in now.")
     history = HistoryAnswer()

@@ -26,6 +26,8 @@ from profiles.reporting import report_behaviours
 from profiles.rules import Condition, Explanation, RuleError, format_conditions
 from profiles.rules.reaching import reach
 from profiles.runs import RunRefusedError, run_progress
+from profiles.segments.definitions import segment_names
+from profiles.segments.members import segments_of
 from profiles.serializers import (
     MAX_BEHAVIOURS,
     BehavioursBody,
@@ -117,6 +119,10 @@ class ProfileView(Endpoint):
                 **shown_worth(find_worth(customer_id)),
                 "facts": [shown_fact(one) for one in list_facts(customer_id)],
                 "next": shown_ahead(customer_id),
+                "segments": [
+                    {"id": one.segment_id, "name": one.name, "since": shown_time(one.entered_at)}
+                    for one in segments_of(customer_id, segment_names())
+                ],
                 "history": {"results": [shown_change(one) for one in changes], "next": cursor_of(next_run)},
             }
         )

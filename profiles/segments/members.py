@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import groupby
 
 from django.utils import timezone
@@ -39,6 +40,15 @@ SELECT segment_id, entered_at FROM segment_members WHERE customer_id = %s AND bu
 class Member:
     customer_id: int
     external_userid: str
+
+
+@dataclass(frozen=True)
+class InSegment:
+    """That a customer is in a segment, since when."""
+
+    segment_id: int
+    name: str
+    entered_at: datetime
 
 
 @dataclass
@@ -168,12 +178,12 @@ def count_visible(segment_id: int, scope: Scope) -> tuple[int, list[int]]:
     return sum(answers.results.values()), answers.unavailable
 
 
-def segments_of(customer_id: int, names: Mapping[int, str]) -> list[dict[str, object]]:
-    """Return [{id, name, entered_at}] of the segments that a customer is in now. Database: one query on the home's."""
+def segments_of(customer_id: int, names: Mapping[int, str]) -> list[InSegment]:
+    """Return the segments that a customer is in now, of those named. Database: one query on the home's."""
     with sharding.cursor(sharding.home_of(customer_id)) as cursor:
         cursor.execute(OF_CUSTOMER, [customer_id, sharding.bucket_of(customer_id)])
         rows = cursor.fetchall()
-    return [{"id": one, "name": names[one], "entered_at": at} for one, at in rows if one in names]
+    return [InSegment(one, names[one], at) for one, at in rows if one in names]
 
 
 def changes_of(customer_id: int, *, limit: int = 20) -> list[SegmentChange]:
