@@ -50,6 +50,9 @@ ACTIONS = {
     "accept_recommendation": "采纳行动建议",
     "dismiss_recommendation": "忽略行动建议",
     "reopen_recommendation": "撤销对行动建议的处理",
+    "create_recommendation_rule": "新建建议规则",
+    "change_recommendation_rule": "修改建议规则",
+    "delete_recommendation_rule": "删除建议规则",
 }
 
 

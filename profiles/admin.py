@@ -16,16 +16,20 @@ from unfold.decorators import action, display
 from customers.admin import ReadOnlyAdmin
 from customers.templatetags.customers import class_badge
 from profiles import publishing
-from profiles.models import ProfileRun, RuleVersion
+from profiles.models import ProfileRun, RuleVersion, WaitingBehaviour
 from profiles.pages import (
     conditions,
+    recommendation_admin,  # noqa: F401 - registers itself
     rules,
     runs,
     segment_admin,  # noqa: F401 - registers itself
 )
 from profiles.pages.sections import older_behaviours
+from profiles.pages.waiting import WaitingBehaviourAdmin
 
 STATES = {"进行中": "info", "完成": "success", "部分完成": "warning", "失败": "danger"}
+
+admin.site.register(WaitingBehaviour, WaitingBehaviourAdmin)
 
 
 @admin.register(RuleVersion)

@@ -33,6 +33,12 @@ NAVIGATION = [
         "items": [
             _entry("全部客户", "groups", "customers.customer"),
             _entry("客户人群", "groups_3", "profiles.segment"),
+            {
+                "title": "行动建议",
+                "icon": "task_alt",
+                "link": reverse_lazy("recommendations:work"),
+                "permission": _may("profiles.view_recommendation"),
+            },
             _entry("标签组", "category", "customers.taggroup"),
             _entry("标签", "sell", "customers.tag"),
         ],
@@ -42,6 +48,9 @@ NAVIGATION = [
         "items": [
             _entry("画像规则", "rule", "profiles.ruleversion"),
             _entry("画像任务", "play_circle", "profiles.profilerun"),
+            _entry("建议规则", "lightbulb", "profiles.recommendationrule"),
+            _entry("商品搭配", "shopping_cart", "profiles.itemaffinity"),
+            _entry("待认领行为", "hourglass_empty", "profiles.waitingbehaviour"),
         ],
     },
     {

@@ -10,6 +10,7 @@ handler404 = "scrm.api.views.handler404"
 handler500 = "scrm.api.views.handler500"
 
 urlpatterns = [
+    path("admin/profiles/recommendation/", include("profiles.pages.urls")),
     path("admin/", admin.site.urls),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
