@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
@@ -30,14 +31,12 @@ STATES = {"等待认领": "info", "未计入": "danger"}
 def counts() -> dict[str, int]:
     """Count what waits. Database: one query on control."""
     soon = timezone.now() + timedelta(days=EXPIRING_DAYS)
-    return {
-        "kept_days": KEPT_DAYS,
-        **WaitingBehaviour.objects.aggregate(
-            waiting=Count("id", filter=Q(refused="")),
-            refused=Count("id", filter=~Q(refused="")),
-            expiring=Count("id", filter=Q(refused="", expires_at__lt=soon)),
-        ),
-    }
+    found = WaitingBehaviour.objects.aggregate(
+        all=Count("id"),
+        waiting=Count("id", filter=Q(refused="")),
+        expiring=Count("id", filter=Q(refused="", expires_at__lt=soon)),
+    )
+    return {**found, "refused": found["all"] - found["waiting"], "kept_days": KEPT_DAYS}
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -69,6 +68,8 @@ class WaitingBehaviourAdmin(ReadOnlyAdmin):
     list_before_template = "profiles/waiting_counts.html"
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
         return super().changelist_view(request, {**(extra_context or {}), "waiting": counts()})
 
     @display(description="身份类型", ordering="identity_kind")

@@ -16,6 +16,7 @@ PAGES = {
     "/admin/profiles/ruleversion/1/change/": "profiles.view_ruleversion",
     "/admin/profiles/profilerun/": "profiles.view_profilerun",
     "/admin/profiles/profilerun/start/": "profiles.add_profilerun",
+    "/admin/profiles/waitingbehaviour/": "profiles.view_waitingbehaviour",
     "/admin/sharding/home/": "sharding.view_home",
     "/admin/wxwork/apilimit/": "wxwork.view_apilimit",
     "/admin/api/apikey/": "api.view_apikey",
