@@ -40,6 +40,10 @@ ENDPOINTS = {
     ("get", "/api/v1/profiles/runs/"),
     ("post", "/api/v1/profiles/runs/"),
     ("get", "/api/v1/profiles/runs/{run_id}/"),
+    ("get", "/api/v1/recommendations/"),
+    ("get", "/api/v1/customers/{external_userid}/recommendations/"),
+    ("post", "/api/v1/customers/{external_userid}/recommendations/{recommendation_id}/accept/"),
+    ("post", "/api/v1/customers/{external_userid}/recommendations/{recommendation_id}/dismiss/"),
     ("get", "/api/v1/wxwork/jssdk-config/"),
 }
 
