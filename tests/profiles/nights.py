@@ -10,7 +10,7 @@ import psycopg
 from customers.models import Customer, DirtyCustomer, ProfileCount
 from profiles import publishing, runs
 from profiles.models import ProfileHistory, ProfileReview, ProfileRun
-from profiles.rules import Rule, parse_conditions
+from profiles.rules import Rule, Settings, parse_conditions
 from scrm import sharding
 from tests.databases import url_of
 
@@ -70,13 +70,13 @@ def run(as_of: date = TODAY, kind: str = "manual", **options: Any) -> ProfileRun
     return runs.run_all(runs.start_run(kind, as_of, **options))
 
 
-def publish(*rules: str, default: str = "其他") -> int:
+def publish(*rules: str, default: str = "其他", settings: Settings | None = None) -> int:
     """Put rules in force, each `class: conditions`. Returns the version."""
     parsed = []
     for rule in rules:
         profile, _, conditions = rule.partition(":")
         parsed.append(Rule(profile, parse_conditions(conditions.strip())))
-    return publishing.publish(publishing.save_draft(parsed, default).version, by="test").version
+    return publishing.publish(publishing.save_draft(parsed, default, settings=settings).version, by="test").version
 
 
 def stored(homes: Iterable[int] = (100, 101)) -> dict[str, dict[str, Any]]:
@@ -86,7 +86,7 @@ def stored(homes: Iterable[int] = (100, 101)) -> dict[str, dict[str, Any]]:
         alias = sharding.alias(home)
         reviews = dict(ProfileReview.objects.using(alias).values_list("customer_id", "review_on"))
         for row in Customer.objects.using(alias).values(
-            "customer_id", "external_userid", "profile", "version", *FIGURES
+            "customer_id", "external_userid", "profile", "lifecycle", "version", *FIGURES
         ):
             row["review_on"] = reviews.get(row.pop("customer_id"))
             found[row.pop("external_userid")] = row

@@ -31,8 +31,10 @@ def facts_of(rule_set: RuleSet, customers: list[History], as_of: date) -> pd.Dat
     """The facts as a reader would bring them: whole numbers, floats in yuan, datetime64, bool."""
     columns = {}
     for column in sorted(rule_set.needs.columns):
-        values = [fact(column, customer, as_of) for customer in customers]
-        if "_day" in column:
+        values = [fact(column, customer, as_of, rule_set.settings.lifecycle) for customer in customers]
+        if column == "lifecycle":
+            columns[column] = pd.Series(values, dtype=object)
+        elif column == "lifecycle_turns" or ("_day" in column and not column.startswith("purchase_days")):
             columns[column] = pd.Series(values, dtype="datetime64[s]")
         elif column.startswith(("total_amount", "refund_amount")):
             columns[column] = pd.Series([float(value) for value in values], dtype="float64")
@@ -240,7 +242,7 @@ def test_an_explanation_tells_the_numbers_that_decided(rule_set: RuleSet, custom
     assert found.deciding == (found.rules[-1] if found.position else None)
     for rule in found.rules:
         assert [verdict.actual for verdict in rule.verdicts] == [
-            number(verdict.condition, customer, as_of) for verdict in rule.verdicts
+            number(verdict.condition, customer, as_of, rule_set.settings.lifecycle) for verdict in rule.verdicts
         ]
 
 

@@ -1,11 +1,13 @@
 """Incremental nights equal full runs, over random histories.
 
-After every run each customer's class and figures are held against the reference of tests.profiles.strategies: plain
-Python, one customer, one day, from the list of what was done. It shares nothing with the product but the dataclasses.
+After every run each customer's class, lifecycle and figures are held against the reference of tests.profiles.strategies:
+plain Python, one customer, one day, from the list of what was done. It shares nothing with the product but dataclasses.
+After every run it is also asked whether the history of lifecycles tells how each came to be what it is.
 """
 
 import os
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -13,21 +15,37 @@ from functools import partial
 from typing import Any
 
 import pytest
+import time_machine
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from customers.directory import upsert_many
 from customers.erasure import request_erasure, run_erasure
+from customers.models import Customer
 from customers.records import CustomerData, FollowData
 from profiles import claims, publishing, runs
 from profiles.behaviours import record_behaviours
 from profiles.buckets import begin as begin_bucket
 from profiles.days import midnight
+from profiles.models import FactHistory
 from profiles.rules import DEFAULT_RULE_SET, Condition, Rule, RuleSet
+from scrm import sharding
 from scrm.held import forget_all
 from tests.databases import reset_databases
 from tests.profiles.nights import counts, stored
-from tests.profiles.strategies import START, TAG_IDS, Act, History, amounts, figure, position, rule_sets
+from tests.profiles.strategies import (
+    CHANNELS,
+    START,
+    TAG_IDS,
+    Act,
+    History,
+    all_settings,
+    amounts,
+    figure,
+    lifecycle,
+    position,
+    rule_sets,
+)
 
 EXAMPLES = int(os.environ.get("NIGHT_EXAMPLES", "8"))
 PEOPLE = 8
@@ -44,22 +62,28 @@ sharp = st.builds(
         st.sampled_from([">", ">=", "<", "=="]),
         st.integers(0, 2),
         st.none() | st.integers(1, 8),
+        st.none() | st.sampled_from(CHANNELS),
     ).map(lambda condition: (condition,)),
 )
-SHARP = st.builds(RuleSet, st.just(0), st.lists(sharp, min_size=1, max_size=3).map(tuple), st.just("其他"))
+SHARP = st.builds(
+    RuleSet, st.just(0), st.lists(sharp, min_size=1, max_size=3).map(tuple), st.just("其他"), all_settings()
+)
 RULES = st.one_of(SHARP, SHARP, rule_sets())
 
 who = st.integers(0, PEOPLE - 1)
 # Days from today: late by up to twelve, of today, or of tomorrow.
 when = st.integers(-12, 1)
+channel = st.sampled_from(CHANNELS)
+tags = st.frozensets(st.sampled_from(TAG_IDS))
 BEHAVIOURS = st.one_of(
-    st.tuples(st.just("purchase"), who, when, amounts(1, 900)),
-    st.tuples(st.just("interaction"), who, when),
+    st.tuples(st.just("purchase"), who, when, amounts(1, 900), channel),
+    st.tuples(st.just("interaction"), who, when, channel),
 )
 OTHERS = st.one_of(
-    st.tuples(st.just("refund"), who, when, st.integers(0, 5), st.none() | st.integers(1, 99)),
-    st.tuples(st.just("tag"), who, st.frozensets(st.sampled_from(TAG_IDS))),
-    st.tuples(st.just("follow"), who, st.sampled_from(STAFF), st.frozensets(st.sampled_from(TAG_IDS)), st.booleans()),
+    st.tuples(st.just("refund"), who, when, st.integers(0, 5), st.none() | st.integers(1, 99), channel),
+    st.tuples(st.just("tag"), who, tags),
+    st.tuples(st.just("follow"), who, st.sampled_from(STAFF), tags, st.booleans(), when),
+    st.tuples(st.just("create"), who),
     st.tuples(st.just("erase"), who),
     st.tuples(st.just("publish"), RULES),
 )
@@ -88,14 +112,17 @@ class Person:
     """What one customer has done and is, as the test knows it. purchases: [(event_id, day, amount, left)]."""
 
     external_userid: str
+    created: date
     acts: list[Act] = field(default_factory=list)
     purchases: list[list[Any]] = field(default_factory=list)
     own_tags: frozenset[str] = frozenset()
-    follows: dict[str, tuple[frozenset[str], bool]] = field(default_factory=dict)
+    follows: dict[str, tuple[frozenset[str], bool, date]] = field(default_factory=dict)
 
     def history(self) -> History:
-        live = [tags for tags, is_lost in self.follows.values() if not is_lost]
-        return History(tuple(self.acts), self.own_tags.union(*live), len(live), net=True)
+        live = [(tags, added) for tags, is_lost, added in self.follows.values() if not is_lost]
+        own = self.own_tags.union(*(tags for tags, _ in live))
+        added = min((day for _, day in live), default=None)
+        return History(tuple(self.acts), own, len(live), net=True, created=self.created, added=added)
 
 
 class World:
@@ -115,32 +142,36 @@ class World:
 
     def _person(self, number: int) -> Person:
         if number not in self.people:
-            person = self.people[number] = Person(f"wm{number}-{next(self.numbers)}")
-            upsert_many([CustomerData(person.external_userid, home=100)])
+            person = self.people[number] = Person(f"wm{number}-{next(self.numbers)}", self.today)
+            with time_machine.travel(_noon(self.today), tick=False):
+                upsert_many([CustomerData(person.external_userid, home=100)])
         return self.people[number]
 
-    def _record(self, person: Person, kind: str, day: date, **more: Any) -> str | None:
+    def _create(self, number: int) -> None:
+        self._person(number)
+
+    def _record(self, person: Person, kind: str, day: date, channel: str, **more: Any) -> str | None:
         """Record a behaviour of a day's noon; return its event_id, None if it was refused."""
         event_id = f"e{next(self.numbers)}"
         item = {
-            "event_id": event_id, "external_userid": person.external_userid, "kind": kind, "channel": "store",
+            "event_id": event_id, "external_userid": person.external_userid, "kind": kind, "channel": channel,
             "occurred_at": _noon(day), **more,
         }  # fmt: skip
         done = record_behaviours([item], source="test", now=_noon(self.today))
         return event_id if done.accepted else None
 
-    def _purchase(self, number: int, ahead: int, amount: Decimal) -> None:
+    def _purchase(self, number: int, ahead: int, amount: Decimal, channel: str) -> None:
         person, day = self._person(number), self.today + timedelta(days=ahead)
-        event_id = self._record(person, "purchase", day, amount=str(amount))
-        person.acts.append(Act(day, "purchase", amount))
+        event_id = self._record(person, "purchase", day, channel, amount=str(amount))
+        person.acts.append(Act(day, "purchase", amount, channel))
         person.purchases.append([event_id, day, amount, amount])
 
-    def _interaction(self, number: int, ahead: int) -> None:
+    def _interaction(self, number: int, ahead: int, channel: str) -> None:
         person, day = self._person(number), self.today + timedelta(days=ahead)
-        self._record(person, "interaction", day)
-        person.acts.append(Act(day, "interaction", Decimal(0)))
+        self._record(person, "interaction", day, channel)
+        person.acts.append(Act(day, "interaction", Decimal(0), channel))
 
-    def _refund(self, number: int, ahead: int, place: int, percent: int | None) -> None:
+    def _refund(self, number: int, ahead: int, place: int, percent: int | None, channel: str) -> None:
         person, day = self._person(number), self.today + timedelta(days=ahead)
         if not person.purchases:
             return
@@ -148,25 +179,26 @@ class World:
         event_id, bought_on, amount, left = purchase
         wanted = left if percent is None else (amount * percent / 100).quantize(Decimal("0.01"))
         told = {} if percent is None else {"amount": str(wanted)}
-        accepted = self._record(person, "refund", day, refers_to=event_id, **told)
+        accepted = self._record(person, "refund", day, channel, refers_to=event_id, **told)
         assert bool(accepted) == (day >= bought_on and left > 0 and wanted <= left)
         if accepted:
             purchase[3] = left - wanted
-            person.acts.append(Act(day, "part" if purchase[3] else "refund", wanted))
+            person.acts.append(Act(day, "part" if purchase[3] else "refund", wanted, channel))
 
     def _tag(self, number: int, tags: frozenset[str]) -> None:
         person = self._person(number)
         person.own_tags = tags
         upsert_many([CustomerData(person.external_userid, tag_ids=tuple(sorted(tags)))])
 
-    def _follow(self, number: int, userid: str, tags: frozenset[str], is_lost: bool) -> None:
+    def _follow(self, number: int, userid: str, tags: frozenset[str], is_lost: bool, ahead: int) -> None:
+        """A follow that begins some days ago, today or (by the clock of another machine) tomorrow."""
         person = self._person(number)
-        person.follows[userid] = tags, is_lost
+        person.follows[userid] = tags, is_lost, self.today + timedelta(days=ahead)
         follows = tuple(
             FollowData(
-                one, tag_ids=tuple(sorted(tags)), created_at=_noon(START), lost_at=_noon(START) if lost else None
+                one, tag_ids=tuple(sorted(tags)), created_at=_noon(added), lost_at=_noon(START) if lost else None
             )
-            for one, (tags, lost) in person.follows.items()
+            for one, (tags, lost, added) in person.follows.items()
         )
         upsert_many([CustomerData(person.external_userid, follows=follows)])
 
@@ -176,7 +208,7 @@ class World:
         del self.people[number]
 
     def _publish(self, rule_set: RuleSet) -> None:
-        draft = publishing.save_draft(rule_set.rules, rule_set.default_profile)
+        draft = publishing.save_draft(rule_set.rules, rule_set.default_profile, settings=rule_set.settings)
         publishing.publish(draft.version, by="test")
         self.rules = rule_set
 
@@ -227,6 +259,7 @@ class World:
         expected = {one.external_userid: self.expected(one, self.today) for one in self.people.values()}
         found = {name: {key: row[key] for key in expected.get(name, row)} for name, row in stored([100]).items()}
         assert found == expected
+        assert _lifecycles_told(expected) == {name: row["lifecycle"] for name, row in expected.items()}
         assert counts([100]) == self.expected_classes(self.today) == run.summary["classes"]
 
     # ---- what should be
@@ -237,6 +270,7 @@ class World:
         history = person.history()
         return {
             "profile": self.rules.profiles[position(self.rules, history, as_of)],
+            "lifecycle": lifecycle(history, as_of, self.rules.settings.lifecycle),
             "purchase_count": figure(history, "purchase_count", as_of, None),
             "interaction_count": figure(history, "interaction_count", as_of, None),
             "total_amount": figure(history, "total_amount", as_of, None),
@@ -278,6 +312,20 @@ def test_incremental_nights_equal_full_runs(
     assert (again.summary["changed"], again.summary["updated"]) == (0, 0)
     # A full run may find a later day to look again than the one that was right some days ago.
     assert _without_reviews(stored([100])) == _without_reviews(before)
+
+
+def _lifecycles_told(people: Iterable[str]) -> dict[str, str]:
+    """What the history says that each is: what the last change made of them; who never changed is what they are."""
+    alias = sharding.alias(100)
+    told = {name: row["lifecycle"] for name, row in stored([100]).items() if name in people}
+    names = dict(Customer.objects.using(alias).values_list("customer_id", "external_userid"))
+    last: dict[str, str] = {}
+    for row in FactHistory.objects.using(alias).filter(fact="lifecycle").order_by("run_id"):
+        name = names[row.customer_id]
+        assert row.before != row.after
+        assert last.get(name, row.before) == row.before
+        last[name] = str(row.after)
+    return told | last
 
 
 def _without_reviews(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
