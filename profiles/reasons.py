@@ -12,6 +12,7 @@ from typing import Any
 from django.utils import timezone
 
 from customers.organisation import organisation
+from customers.segments import segment_names
 from customers.tags import named
 from profiles import publishing
 from profiles.days import day_of
@@ -118,6 +119,8 @@ def _value_name(field: str, value: str) -> str | None:
         return organisation().staff_names.get(value)
     if field == "department" and value.isdecimal():
         return organisation().department_names.get(int(value))
+    if field == "segment":
+        return segment_names().get(int(value)) if value.isdecimal() else None
     return f"dept_{value}" if field == "home" else None
 
 

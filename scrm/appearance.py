@@ -32,7 +32,7 @@ NAVIGATION = [
         "title": "客户",
         "items": [
             _entry("全部客户", "groups", "customers.customer"),
-            _entry("客户人群", "groups_3", "profiles.segment"),
+            _entry("客户人群", "filter_alt", "profiles.segment"),
             {
                 "title": "行动建议",
                 "icon": "task_alt",

@@ -482,7 +482,7 @@ def _collect(request: HttpRequest, form: FilterForm, segment: Segment) -> HttpRe
 
 
 # ------------------------------------------------------------------------------------------------- a customer's page
-@section("segments", order=20, is_side=True, permission="profiles.view_segment")
+@section("segments", order=7, is_side=True, permission="profiles.view_segment")
 def customer_segments(request: HttpRequest, customer: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The segments that a customer is in now, and the last changes. Database: two queries on the home's."""
     names = segment_names()

@@ -150,6 +150,7 @@ def create_segment(
         segment.name = _checked_name(name, others)
         segment.description = _checked_description(description)
         segment.groups = _checked_groups(segment, [] if groups is None else groups, others)
+        segment.changed_at = segment.created_at
         segment.save()
     return segment
 
