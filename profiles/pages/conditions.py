@@ -131,7 +131,7 @@ class FormRow:
     def operators(self) -> list[tuple[str, str]]:
         """The operators that the field takes; all of them for a row without a field, as it is without JavaScript."""
         definition = FIELDS.get(self.field)
-        return operator_choices(definition.operators if definition else OPERATORS)
+        return operator_choices(definition.operators) if definition else [("", "比较…"), *OPERATORS.items()]
 
     @property
     def options(self) -> "list[tuple[str, Choices]] | None":

@@ -6,14 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
+from django.test import Client
 
 from customers.directory import upsert
 from customers.models import Tag
 from customers.notes import add_note
 from customers.records import CustomerData, FollowData
 from profiles import publishing, runs
-from profiles.models import ProfileRun
+from profiles.models import ProfileRun, RuleVersion
 from profiles.rules import Rule, parse_conditions
 
 from .conftest import LONG_NAME
@@ -152,16 +154,22 @@ def test_a_rule_is_written_published_and_run_with_its_progress_shown(desk: Any) 
     desk.click("button:has-text('复制为草稿')")
     desk.wait_for_selector("text=已复制为草稿")
     desk.click("text=添加规则")
-    desk.locator("[name=profile]").last.fill("复购客户")
-    desk.locator("[name=conditions]").last.fill("purchase_count >")
-    desk.wait_for_selector(".rule-words >> text=这里要有数字")
-    desk.locator("[name=conditions]").last.fill("purchase_count[90d] >= 2")
-    desk.wait_for_selector(".rule-words >> text=近 90 天购买次数 ≥ 2")
-    desk.locator("[data-rule=up]").last.click()
-    assert desk.locator("[name=profile]").first.input_value() == "复购客户"
+    rule = desk.locator("[data-set-item]").last
+    rule.locator("[name$=-profile]").fill("复购客户")
+    rule.locator("[data-part=field]").select_option(label="购买次数")
+    rule.locator("[data-part=window]").select_option("days")
+    rule.locator("[data-part=days]").fill("90")
+    rule.locator("[data-part=value]").fill("两")
+    desk.wait_for_selector(".condition-words >> text=第 1 个条件：要是整数，不能是 两")
+    rule.locator("[data-part=value]").fill("2")
+    desk.wait_for_selector(".condition-words >> text=近 90 天购买次数 ≥ 2")
+    rule.locator("[data-set=up]").click()
+    assert desk.locator("[name$=-profile]").first.input_value() == "复购客户"
+    assert desk.locator("[data-number]").all_inner_texts() == ["1", "2"]
     desk.click("text=保存并发布…")
     desk.wait_for_selector("#publish")
-    assert desk.locator("#publish ol").first.locator("li").count() == 3
+    assert desk.locator("#differences li").count() == 2
+    assert desk.locator("#differences li.is-added").inner_text().count("近 90 天购买次数 ≥ 2") == 1
     desk.click("text=确认发布")
     desk.wait_for_selector("text=已发布")
     assert [rule.profile for rule in publishing.current().rules] == ["复购客户", "高价值客户"]
@@ -173,11 +181,101 @@ def test_a_rule_is_written_published_and_run_with_its_progress_shown(desk: Any) 
     run = ProfileRun.objects.get()
     for bucket in range(10):
         runs.work(run.pk, 100, bucket)
-    desk.wait_for_selector("text=50%")
-    assert desk.locator(".scrm-bucket.is-done").count() == 10
+    desk.wait_for_function("document.querySelectorAll('.scrm-bucket.is-done').length === 10")
     runs.run_all(run)
     desk.wait_for_selector("#state.is-done")
     assert "复购客户" in desk.inner_text("#moves")
+
+
+DRAFT = "/admin/profiles/ruleversion/{}/change/"
+
+
+def draft_of(text: str) -> int:
+    return publishing.save_draft([Rule("甲", parse_conditions(text))], "其他").pk
+
+
+@pytest.mark.usefixtures("company")
+def test_a_rule_is_written_with_the_keyboard(desk: Any) -> None:
+    """Fields bring their own operators, values and units; what a field does not take is not sent."""
+    draft = draft_of("purchase_count@store[30d] > 5")
+    desk.goto(DRAFT.format(draft))
+    row = desk.locator("[data-condition]").first
+    assert row.locator("[data-part=channel]").is_visible()
+    row.locator("[data-part=field]").focus()
+    row.locator("[data-part=field]").select_option(label="标签")
+    assert row.locator("[data-part=channel]").is_hidden()
+    assert row.locator("[data-part=when]").is_hidden()
+    assert row.locator("[data-part=operator] option").all_inner_texts() == ["有", "没有"]
+    desk.keyboard.press("Tab")
+    desk.keyboard.press("Tab")
+    row.locator("[data-part=value]:focus").select_option(label="茶具")
+    desk.wait_for_selector(".condition-words >> text=有标签「茶具」")
+    desk.locator("[data-condition-add]").focus()
+    desk.keyboard.press("Enter")
+    second = desk.locator("[data-condition]").nth(1)
+    second.locator("[data-part=field]:focus").select_option(label="消费金额")
+    assert second.locator("[data-part=unit]").inner_text() == "元"
+    second.locator("[data-part=value]").fill("1,200")
+    desk.keyboard.press("Enter")  # does not send the form, nor move a rule
+    desk.click("button:text-is('保存草稿')")
+    desk.wait_for_selector("text=草稿已保存")
+    tag = Tag.objects.get(name="茶具").id
+    (rule,) = publishing.rule_set_of(RuleVersion.objects.get(pk=draft)).rules
+    assert rule.conditions == parse_conditions(f'tags has "{tag}" and total_amount >= 1200')
+
+
+def test_conditions_and_rules_are_taken_away(desk: Any) -> None:
+    draft = draft_of("purchase_count > 5 and interaction_count > 2")
+    desk.goto(DRAFT.format(draft))
+    desk.locator("[data-condition-remove]").first.focus()
+    desk.keyboard.press("Enter")
+    assert desk.locator("[data-condition]").count() == 1
+    assert desk.evaluate("document.activeElement.dataset.part") == "field"
+    desk.wait_for_function("!document.querySelector('.condition-words').innerText.includes('购买次数')")
+    desk.click("text=添加规则")
+    desk.locator("[data-set=remove]").last.click()
+    assert desk.locator("[data-set-item]").count() == 1
+    desk.click("button:text-is('保存草稿')")
+    desk.wait_for_selector("text=草稿已保存")
+    (rule,) = publishing.rule_set_of(RuleVersion.objects.get(pk=draft)).rules
+    assert rule.conditions == parse_conditions("interaction_count > 2")
+
+
+def test_a_draft_on_a_phone(desk: Any) -> None:
+    draft = draft_of("purchase_count@store[30d] > 5 and total_amount[90d] >= 1200.50 and days_since_last_purchase <= 9")
+    desk.set_viewport_size(PHONE)
+    desk.goto(DRAFT.format(draft))
+    assert fits(desk)
+    desk.locator("[data-part=value]").first.fill("")
+    desk.locator("[data-part=days]").first.fill("-3")
+    desk.click("button:text-is('保存草稿')")
+    desk.wait_for_selector("text=草稿还没有保存")
+    assert fits(desk)
+    assert desk.locator("[data-condition].is-wrong .scrm-error").all_inner_texts() == [
+        "要在 1 到 36500 天之间，不能是 -3"
+    ] or desk.locator("[data-condition].is-wrong .scrm-error").all_inner_texts() == ["请填写数值"]
+
+
+def test_a_draft_without_javascript(page: Any, admin_user: User, live_server_url: str) -> None:
+    draft = draft_of("purchase_count > 5")
+    client = Client()
+    client.force_login(admin_user)
+    context = page.context.browser.new_context(java_script_enabled=False, base_url=live_server_url)
+    session = client.cookies[settings.SESSION_COOKIE_NAME].value
+    context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": session, "url": live_server_url}])
+    plain = context.new_page()
+    plain.goto(DRAFT.format(draft))
+    first = plain.locator("[data-set-item]").first
+    first.locator("[data-part=value]").first.fill("7")
+    more = first.locator("[data-condition]").nth(1)
+    more.locator("[data-part=field]").select_option("interaction_count")
+    more.locator("[data-part=value]").fill("3")
+    more.locator("[data-part=operator]").select_option("<")
+    plain.click("button:text-is('保存草稿')")
+    plain.wait_for_selector("text=草稿已保存")
+    (rule,) = publishing.rule_set_of(RuleVersion.objects.get(pk=draft)).rules
+    assert rule.conditions == parse_conditions("purchase_count > 7 and interaction_count < 3")
+    context.close()
 
 
 @pytest.mark.usefixtures("classified")

@@ -15,11 +15,8 @@
   const part = (row, name) => row.querySelector(`[data-part=${name}]`);
   const changed = (element) => element.dispatchEvent(new Event("change", { bubbles: true }));
 
-  const option = (value, name) => {
-    const made = new Option(name, value);
-    return made;
-  };
-  const select = (control, groups) => {
+  const option = (value, name) => new Option(name, value);
+  const select = (groups) => {
     const made = document.createElement("select");
     made.append(option("", "请选择…"));
     groups.forEach(([group, options]) => {
@@ -53,7 +50,7 @@
     else operator.value = field.operators.some(([code]) => code === ">=") ? ">=" : field.operators[0][0];
 
     const old = part(row, "value");
-    const made = field.options ? select(old, field.options) : document.createElement("input");
+    const made = field.options ? select(field.options) : document.createElement("input");
     made.className = "scrm-input";
     made.name = old.name;
     made.dataset.part = "value";
@@ -81,6 +78,30 @@
   };
   const number = (sets) => sets.querySelectorAll("[data-number]").forEach((one, at) => { one.textContent = at + 1; });
 
+  /* What the conditions say, as soon as somebody rests for a moment; of two answers the later question's stays. */
+  const checks = new WeakMap();
+  const check = (set) => {
+    const before = checks.get(set);
+    before?.abort();
+    const now = new AbortController();
+    checks.set(set, now);
+    setTimeout(async () => {
+      if (now.signal.aborted) return;
+      const asked = new URLSearchParams({ prefix: set.dataset.conditions, level: set.dataset.level });
+      set.querySelectorAll("[data-part][name]").forEach((one) => asked.append(one.name, one.value));
+      try {
+        const answer = await fetch(`${set.dataset.check}?${asked}`, { signal: now.signal });
+        if (answer.ok && !answer.redirected) set.querySelector(".condition-words").innerHTML = await answer.text();
+      } catch {
+        // Left alone: it is told again with the next change, and when the form is sent.
+      }
+    }, 300);
+  };
+  ["input", "change"].forEach((name) => document.addEventListener(name, (event) => {
+    const set = event.target.closest("[data-conditions]");
+    if (set) check(set);
+  }));
+
   let made = 0;
   const sets = {
     add: (button) => {
@@ -88,7 +109,6 @@
       made += 1;
       holder.append(template("set-template", `n${Date.now().toString(36)}${made}`));
       const item = holder.lastElementChild;
-      window.htmx?.process(item);
       item.querySelector("input:not([type=hidden]), select")?.focus();
       item.scrollIntoView({ block: "nearest" });
       number(holder);
