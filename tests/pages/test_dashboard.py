@@ -1,0 +1,158 @@
+"""The home page: from kept figures, whatever there is of them."""
+
+import doctest
+from collections.abc import Callable
+from datetime import timedelta
+from importlib import import_module
+from typing import Any
+
+import pytest
+from django.db import connections
+from django.test import Client
+from django.utils import timezone
+
+from customers.directory import upsert
+from customers.records import CustomerData
+from profiles import runs
+from profiles.days import day_of
+from profiles.models import DailyFigure, ProfileRun, Segment
+from profiles.runs import run_all, start_run
+from scrm import held
+from scrm.dashboard import WARNED
+from tests.counting import Counted
+from tests.profiles.nights import crowd
+from tests.servers import PrivatePostgres
+
+LONG = "近九十天购买三次以上且客单价高于平均水平但最近一个月没有互动的老客户群体与其家属以及由他们介绍来的朋友们和同事"
+
+
+def today() -> Any:
+    return day_of(timezone.now())
+
+
+def home_page(client: Client, query: str = "") -> str:
+    answer = client.get(f"/admin/{query}")
+    assert answer.status_code == 200
+    return str(answer.content.decode())
+
+
+@pytest.fixture
+def a_month(company: Any) -> list[ProfileRun]:
+    """Runs as of six days of the last month."""
+    done = [run_all(start_run("manual", today() - timedelta(days=ago))) for ago in (35, 28, 21, 14, 7, 0)]
+    held.forget_all()
+    return done
+
+
+@pytest.mark.parametrize("name", ["scrm.charts", "scrm.dashboard", "scrm.demo.company"])
+def test_examples(name: str) -> None:
+    found = doctest.testmod(import_module(name))
+    assert (found.failed, found.attempted > 0) == (0, True)
+
+
+@pytest.mark.usefixtures("a_month")
+def test_no_home_is_asked(admin: Client) -> None:
+    home_page(admin)
+    with Counted() as counted:
+        html = home_page(admin)
+    assert (counted.counts["dept_100"], counted.counts["dept_101"]) == (0, 0)
+    assert counted.counts["default"] <= 18
+    for card in ("trend", "distribution", "lifecycle", "rfm", "value", "cohorts", "flows"):
+        assert f'id="{card}"' in html, card
+
+
+def test_while_a_run_is_going_on_each_home_is_asked_once(admin: Client, a_month: list[ProfileRun]) -> None:
+    start_run("manual", today())
+    home_page(admin)
+    with Counted() as counted:
+        html = home_page(admin)
+    assert (counted.counts["dept_100"], counted.counts["dept_101"]) == (1, 1)
+    assert "进行中" in html
+
+
+def test_key_figures_and_their_change_in_a_week(admin: Client, a_month: list[ProfileRun]) -> None:
+    DailyFigure.objects.filter(kind="loss").delete()
+    for day, high in ((today() - timedelta(days=8), 9), (today(), 4)):
+        for home in (100, 101):
+            data = {"high": high, "medium": 1}
+            DailyFigure.objects.create(kind="loss", day=day, home=home, run_id=1, data=data)
+    tiles = {tile.key: tile for tile in admin.get("/admin/").context["tiles"]}
+    assert list(tiles) == ["total", "best", "alive", "loss", "value", "actions"]
+    assert (tiles["total"].value, tiles["total"].change) == ("40", {"text": "持平", "way": "flat"})
+    assert tiles["best"].label == "高价值客户"
+    loss = tiles["loss"]
+    assert (loss.value, loss.note, loss.change, loss.mood) == (
+        "8", "另有 2 位中风险", {"text": "-10", "way": "down"}, "is-good",
+    )  # fmt: skip
+    assert loss.url == "/admin/profiles/segment/"
+    segment = Segment.objects.create(name="要流失的", groups=WARNED)
+    tiles = {tile.key: tile for tile in admin.get("/admin/").context["tiles"]}
+    assert tiles["loss"].url == f"/admin/customers/customer/?segment={segment.pk}"
+
+
+def test_the_trend_is_of_as_many_days_as_asked(admin: Client, a_month: list[ProfileRun]) -> None:
+    assert admin.get("/admin/").context["trend"]["runs"] == 5
+    assert admin.get("/admin/?days=90").context["trend"]["runs"] == 6
+    for nonsense in ("?days=31", "?days=-1", "?days=x", "?days=30&days=90"):
+        assert admin.get(f"/admin/{nonsense}").status_code == 200
+
+
+@pytest.mark.usefixtures("company")
+def test_before_the_first_run(admin: Client) -> None:
+    html = home_page(admin)
+    assert 'id="no-figures"' in html
+    assert '<span class="scrm-figure-value" id="total">40</span>' in html
+    assert 'id="rfm"' not in html
+
+
+@pytest.mark.usefixtures("clean_databases")
+def test_without_customers(admin: Client) -> None:
+    assert 'id="first-steps"' in home_page(admin)
+
+
+@pytest.mark.usefixtures("classified")
+def test_who_was_created_since_counts_as_unclassified(admin: Client) -> None:
+    upsert(CustomerData("wm-new", {"name": "新来的"}, home=101))
+    html = home_page(admin)
+    assert '<span class="scrm-figure-value" id="total">41</span>' in html
+    assert "1 位待分类" in html
+
+
+def test_a_home_that_was_down_is_named(
+    fragile_department: PrivatePostgres, clean_databases: None, admin: Client
+) -> None:
+    crowd(100, 3)
+    crowd(101, 2)
+    run_all(start_run("manual", today() - timedelta(days=1)))
+    fragile_department.stop()
+    connections["dept_101"].close()
+    runs.run_all(start_run("manual", today()))
+    html = home_page(admin)
+    assert 'id="unavailable"' in html
+    assert f"沿用 {today() - timedelta(days=1)} 的数据" in html
+    assert '<span class="scrm-figure-value" id="total">5</span>' in html
+
+
+@pytest.mark.usefixtures("a_month")
+def test_who_may_not_see_customers_sees_no_figures(staff_with: Callable[..., Client]) -> None:
+    html = home_page(staff_with("profiles.view_profilerun"))
+    assert 'id="last-run"' in html
+    assert 'id="total"' not in html
+    assert 'id="cohorts"' not in html
+
+
+@pytest.mark.usefixtures("a_month")
+def test_it_fits_a_phone_with_long_names(desk: Any) -> None:
+    for figure in DailyFigure.objects.filter(kind__in=("classes", "moves"), home=100):
+        text = str(figure.data).replace("高价值客户", LONG)
+        figure.data = eval(text)
+        figure.save()
+    Segment.objects.create(pk=77, name=LONG)
+    DailyFigure.objects.create(
+        kind="segments", day=today() + timedelta(days=1), home=100, run_id=9, data={"77": 1_234_567}
+    )
+    for size in ({"width": 390, "height": 844}, {"width": 1440, "height": 900}):
+        desk.set_viewport_size(size)
+        desk.goto("/admin/?days=90")
+        desk.wait_for_selector("#cohorts")
+        assert desk.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
