@@ -111,7 +111,7 @@ def _record(page: list[WaitingBehaviour], names: dict[Pair, str], left: set[Pair
         rows = [row for row in page if row.source == source]
         done = Recorded()
         contents = [
-            kept_contents(place, names[_pair(row)], row.event_id, row.content_hash, row.contents)
+            kept_contents(place, names[_pair(row)], row.event_id, bytes(row.content_hash), row.contents)
             for place, row in enumerate(rows)
         ]
         record_contents(contents, done, source=source, now=timezone.now())

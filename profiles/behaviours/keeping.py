@@ -157,7 +157,7 @@ def kept_contents(
         kept["refers_to"],
         kept["detail"],
         None,
-        bytes(content_hash).hex(),
+        content_hash.hex(),
         None,
         read_items(detail) if kept["kind"] == "purchase" else (),
     )
