@@ -408,7 +408,7 @@ def _change(
     for start in range(0, len(external_userids), 1000):
         part = external_userids[start : start + 1000]
         lists = {"remove": part} if leaves else {"add": part}
-        done = change_members(segment, **lists, by=actor, scope=scope)  # type: ignore[arg-type]
+        done = change_members(segment, **lists, by=actor, scope=scope)
         total["added"] += done.added
         total["removed"] += done.removed
         total["unknown"] += len(done.unknown)

@@ -57,6 +57,9 @@ def preview(filter_: Filter, *, scope: Scope = EVERYTHING, seconds: float = SECO
     Database: of each home, at once, what reading its customers block by block takes until the deadline: one block goes
     on to its end. Raises nothing for a home that is down.
     """
+    import numpy  # noqa: F401 - a process's first count would spend its time on loading these
+    import pandas  # noqa: F401
+
     until, as_of = monotonic() + seconds, as_of_now()
     answers = sharding.fan_out(lambda home: _preview_home(home, filter_, scope, as_of, until))
     sums = [sum(parts) for parts in zip(*answers.results.values(), strict=True)] or [0, 0, 0]
