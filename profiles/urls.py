@@ -32,12 +32,12 @@ urlpatterns = [
         name="customer-recommendations",
     ),
     path(
-        "customers/<any_text:external_userid>/recommendations/<uuid:recommendation_id>/accept/",
+        "customers/<any_text:external_userid>/recommendations/<any_text:recommendation_id>/accept/",
         AcceptView.as_view(),
         name="recommendation-accept",
     ),
     path(
-        "customers/<any_text:external_userid>/recommendations/<uuid:recommendation_id>/dismiss/",
+        "customers/<any_text:external_userid>/recommendations/<any_text:recommendation_id>/dismiss/",
         DismissView.as_view(),
         name="recommendation-dismiss",
     ),

@@ -1,5 +1,6 @@
 """REST endpoints of recommendations: parse, call, answer. docs/api.md is the guide."""
 
+import re
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -32,6 +33,7 @@ from scrm.sharding import ids
 
 State = Recommendation.State
 ANY = "any"
+UUID_TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 ID = OpenApiParameter("recommendation_id", OpenApiTypes.UUID, OpenApiParameter.PATH)
 
 
@@ -89,14 +91,16 @@ class DecisionView(Endpoint):
     required_scopes = {"POST": RECOMMENDATIONS_WRITE}
     state: State
 
-    def decide(self, request: Request, external_userid: str, recommendation_id: UUID) -> HttpResponse:
+    def decide(self, request: Request, external_userid: str, recommendation_id: str) -> HttpResponse:
         viewer = _viewer(request)
         body = DecisionBody(data=self.read(request) if _has_body(request) else {})
         body.is_valid(raise_exception=True)
         customer_id, _ = find_visible_standing(external_userid, viewer)
         try:
-            done = decide(
-                customer_id, recommendation_id, self.state, by=viewer.name, external_userid=external_userid,
+            # Whatever else stands there is nobody's: a path that took UUIDs only would leave it to the customers'.
+            found = UUID(recommendation_id) if UUID_TEXT.fullmatch(recommendation_id) else None
+            done = found and decide(
+                customer_id, found, self.state, by=viewer.name, external_userid=external_userid,
                 note=body.validated_data.get("reason", ""),
             )  # fmt: skip
         except AlreadyDecidedError as error:
@@ -128,7 +132,7 @@ class AcceptView(DecisionView):
         request=DecisionBody,
         responses={200: RecommendationAnswer, **problems(400, 404, 409, 413, 415)},
     )
-    def post(self, request: Request, external_userid: str, recommendation_id: UUID) -> HttpResponse:
+    def post(self, request: Request, external_userid: str, recommendation_id: str) -> HttpResponse:
         """Say that it is being done. The same again changes nothing; 409 if somebody has dismissed it, or it is over.
 
         The body may be left out.
@@ -145,7 +149,7 @@ class DismissView(DecisionView):
         request=DecisionBody,
         responses={200: RecommendationAnswer, **problems(400, 404, 409, 413, 415)},
     )
-    def post(self, request: Request, external_userid: str, recommendation_id: UUID) -> HttpResponse:
+    def post(self, request: Request, external_userid: str, recommendation_id: str) -> HttpResponse:
         """Say that it will not be done. The rule rests for this customer, and its scores fall as dismissals come in.
 
         The body may be left out.

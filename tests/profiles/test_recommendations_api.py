@@ -125,6 +125,7 @@ def test_wrong_decisions(clock: time_machine.Traveller) -> None:
     assert problem(api.send("POST", f"{path}/accept/", b"{")) == (400, "malformed")
     assert problem(api.get(f"{path}/accept/")) == (405, "method_not_allowed")
     assert problem(api.send("POST", f"{of('wmA')}{uuid.uuid4()}/accept/")) == (404, "unknown_recommendation")
+    assert problem(api.send("POST", f"{of('wmA')}no-uuid/accept/")) == (404, "unknown_recommendation")
     theirs = path.replace("wmA", "wmB")
     assert problem(api.send("POST", f"{theirs}/accept/")) == (404, "unknown_recommendation")
     assert problem(api.send("POST", f"{of('wmNobody')}{uuid.uuid4()}/accept/")) == (404, "unknown_customer")
