@@ -36,6 +36,7 @@ ENDPOINTS = {
     ("get", "/api/v1/customers/{external_userid}/profile/"),
     ("get", "/api/v1/erasures/{erasure_id}/"),
     ("post", "/api/v1/behaviors/"),
+    ("post", "/api/v1/identities/"),
     ("get", "/api/v1/profiles/summary/"),
     ("get", "/api/v1/profiles/runs/"),
     ("post", "/api/v1/profiles/runs/"),
