@@ -21,6 +21,10 @@ WHERE r.customer_id = d.customer_id AND r.bucket = d.bucket
 """
 
 
+# Nobody has a lifecycle yet, and no mark says so: the next run judges everybody.
+JUDGE_EVERYBODY = "UPDATE bucket_states SET rule_version = NULL"
+
+
 def seed_recommendation_rules(apps, schema_editor):
     """The rules that suggestions begin with, for a company without any."""
     rules = apps.get_model("profiles", "RecommendationRule")
@@ -374,5 +378,6 @@ class Migration(migrations.Migration):
         ),
         SetFillfactor("customer_scores", 70),
         DepartmentSQL(FOLD_PURCHASE_DAYS, migrations.RunSQL.noop),
+        DepartmentSQL(JUDGE_EVERYBODY, migrations.RunSQL.noop),
         migrations.RunPython(seed_recommendation_rules, migrations.RunPython.noop),
     ]

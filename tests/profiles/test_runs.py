@@ -69,7 +69,8 @@ def test_figures_and_history_say_what_decided() -> None:
     assert row == {
         "profile": HIGH, "version": 2, "purchase_count": 6, "interaction_count": 11, "total_amount": D("60.00"),
         "last_purchase_at": datetime(2026, 11, 10, 4, tzinfo=UTC),
-        "last_interaction_at": datetime(2026, 11, 10, 4, tzinfo=UTC), "review_on": date(2026, 12, 11),
+        "last_interaction_at": datetime(2026, 11, 10, 4, tzinfo=UTC), "lifecycle": "new",
+        "review_on": date(2026, 12, 11),
     }  # fmt: skip
     (entry,) = history()
     at = entry.pop("at")

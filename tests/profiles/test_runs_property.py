@@ -1,6 +1,6 @@
 """Incremental nights equal full runs, over random histories.
 
-After every run each customer's class, lifecycle and figures are held against the reference of tests.profiles.strategies:
+After every run each customer's class, lifecycle and figures are held against the reference of strategies.py beside it:
 plain Python, one customer, one day, from the list of what was done. It shares nothing with the product but dataclasses.
 After every run it is also asked whether the history of lifecycles tells how each came to be what it is.
 """
