@@ -237,7 +237,7 @@ def take(
             if row is None:
                 cursor.execute(GIVE_UP, {"run_id": run_id})
                 return None
-            claim = Claim(run_id, home, bucket, token, *row[:6], **_counted(row[6:9]), **_phases(row[9:]))
+            claim = _claim_of(run_id, home, bucket, token, row)
             begin(cursor, claim)
             return claim
     except OperationalError as error:
@@ -246,17 +246,16 @@ def take(
         raise
 
 
-def _counted(row: Sequence[str]) -> dict[str, Any]:
-    moves, classes, samples = (orjson.loads(text) for text in row)
-    return {
-        "moves": Counter({(before, after): count for before, after, count in moves}),
-        "classes": Counter(classes),
-        "samples": {(before, after): ids for before, after, ids in samples},
-    }
-
-
-def _phases(row: Sequence[Any]) -> dict[str, Any]:
-    return {"phase": row[0], "phases": orjson.loads(row[1])}
+def _claim_of(run_id: int, home: int, bucket: int, token: uuid.UUID, row: Sequence[Any]) -> Claim:
+    """Return the claim that a row of COLUMNS is of."""
+    mode, position, total, judged, changed, updated = row[:6]
+    claim = Claim(run_id, home, bucket, token, mode, position, total, judged, changed, updated)
+    moves, classes, samples, claim.phase, phases = row[6:]
+    claim.moves = Counter({(before, after): count for before, after, count in orjson.loads(moves)})
+    claim.classes = Counter(orjson.loads(classes))
+    claim.samples = {(before, after): ids for before, after, ids in orjson.loads(samples)}
+    claim.phases = orjson.loads(phases)
+    return claim
 
 
 def advance(cursor: Any, claim: Claim, *, ends: bool = False) -> None:

@@ -1,0 +1,140 @@
+"""What becomes of single customers in the second phase: written where it differs, dropped, left alone."""
+
+from datetime import date, timedelta
+from decimal import Decimal
+
+import pytest
+
+from customers import erasure
+from profiles import publishing
+from profiles.models import RuleVersion
+from scrm import sharding
+from scrm.held import forget_all
+from tests.profiles.behaviours import item, people, record, refund
+from tests.profiles.nights import TODAY, run
+from tests.profiles.worths import buyers, facts, scores, without_run
+
+D = Decimal
+
+
+@pytest.fixture(autouse=True)
+def _real_databases(clean_databases: None) -> None:
+    forget_all()
+
+
+def buy(external_userid: str, *days: str, amount: str = "10.00") -> None:
+    items = [
+        item(f"{external_userid}{day}", external_userid, amount=amount, occurred_at=f"2026-{day}T12:00:00+08:00")
+        for day in days
+    ]
+    assert record(*items).accepted == len(days)
+
+
+def test_a_small_base_has_scores_warnings_by_rhythm_and_no_value() -> None:
+    steady, silent, once, nobody = people("wmSteady", "wmSilent", "wmOnce", "wmNobody")
+    buy("wmSteady", "10-01", "10-31", "11-10", amount="20.00")
+    buy("wmSilent", "09-29", "10-04", "10-09", "10-14")  # every 5 days, then silent for 36 until the 19th
+    buy("wmOnce", "11-19", amount="500.00")
+    done = run()
+    assert done.value_model is not None
+    assert (done.value_model["problem"], done.value_model["customers"]) == ("too_small", 3)
+    assert done.state == "done"  # too few is no failure
+    assert done.rfm == {
+        "scope": "company",
+        "company": {
+            "recency": [37, 10, 10, 1], "frequency": [1, 3, 3, 4],
+            "monetary": ["40.00", "60.00", "60.00", "500.00"], "customers": 3,
+        },
+    }  # fmt: skip
+    found = {one: (row["recency_score"], row["frequency_score"], row["monetary_score"], row["rfm_segment"],
+                   row["loss_warning"], row["alive_percent"]) for one, row in scores().items()}  # fmt: skip
+    assert found == {
+        steady: (3, 3, 3, "一般挽留客户", "", None),
+        silent: (1, 5, 1, "一般保持客户", "high", None),
+        once: (5, 1, 5, "重要发展客户", "", None),
+    }
+    assert nobody not in found
+    history = facts()
+    assert [(row["customer_id"], row["fact"], row["before"], row["after"]) for row in history] == [
+        (steady, "rfm_segment", None, "一般挽留客户"),
+        (silent, "loss_warning", None, "high"),
+        (silent, "rfm_segment", None, "一般保持客户"),
+        (once, "rfm_segment", None, "重要发展客户"),
+    ]
+    assert history[1]["numbers"] == {
+        "recency": 37, "frequency": 4, "monetary": "40.00", "scores": [1, 5, 1], "alive_percent": None,
+    }  # fmt: skip
+    again = run(full=True)
+    assert again.summary["scored"] == 0
+    assert facts() == history
+
+
+def test_who_has_no_purchases_left_loses_the_score_and_history_says_so() -> None:
+    (one, other) = people("wmA", "wmB")
+    buy("wmA", "11-10")
+    buy("wmB", "11-11")
+    run(date(2026, 11, 12))
+    assert set(scores()) == {one, other}
+    assert record(refund("r", "wmA11-10", occurred_at="2026-11-13T12:00:00+08:00")).accepted == 1
+    run(date(2026, 11, 13))
+    assert set(scores()) == {one, other}  # given back on that day, which does not count yet
+    done = run(date(2026, 11, 14))
+    assert set(scores()) == {other}
+    gone = [row for row in facts() if row["run_id"] == done.pk and row["customer_id"] == one]
+    assert [(row["fact"], row["after"]) for row in gone] == [("rfm_segment", None)]
+
+
+def test_purchases_of_the_day_itself_do_not_count() -> None:
+    (one,) = people("wmA")
+    buy("wmA", "11-10", "11-20")
+    run(TODAY)
+    first = scores()[one]
+    done = run(TODAY + timedelta(days=1))
+    assert first["run_id"] != done.pk
+    assert done.rfm["company"]["frequency"] == [2, 2, None, None]  # type: ignore[index]
+
+
+def test_a_base_that_has_become_degenerate_keeps_the_values() -> None:
+    buyers(100, 300, as_of=TODAY)
+    run()
+    before = {
+        one: (row["alive_percent"], row["expected_purchases"], row["expected_amount"]) for one, row in scores().items()
+    }
+    assert {alive for alive, _, _ in before.values()} > {100}
+    assert all(amount is not None and amount == amount.to_integral_value() for _, _, amount in before.values())
+    assert {row["loss_warning"] for row in scores().values()} == {"", "medium", "high"}
+    with sharding.atomic_home(100), sharding.cursor(100) as cursor:
+        cursor.execute("UPDATE running_totals SET purchase_days = 1, first_purchase_day = last_purchase_at::date")
+    done = run(TODAY, full=True)
+    assert done.value_model is not None
+    assert done.value_model["problem"] == "too_small"
+    after = {
+        one: (row["alive_percent"], row["expected_purchases"], row["expected_amount"]) for one, row in scores().items()
+    }
+    assert after == before
+    assert {row["loss_warning"] for row in scores().values()} == {""}  # nobody comes back any more
+
+
+def test_scores_by_home_compare_with_the_home() -> None:
+    a, b = people("wmA", "wmB")
+    c, d = people("wmC", "wmD", home=101)
+    for name, amount in (("wmA", "1.00"), ("wmB", "2.00"), ("wmC", "100.00"), ("wmD", "200.00")):
+        buy(name, "11-10", amount=amount)
+    run()
+    assert [scores()[one]["monetary_score"] for one in (a, b, c, d)] == [1, 2, 4, 5]
+    RuleVersion.objects.filter(pk=publishing.current_version().pk).update(settings={"rfm": {"scope": "home"}})
+    done = run(full=True)
+    assert set(done.rfm or {}) == {"scope", "100", "101"}
+    assert [scores()[one]["monetary_score"] for one in (a, b, c, d)] == [2, 4, 2, 4]
+
+
+def test_who_is_erased_has_no_score() -> None:
+    (one, other) = people("wmA", "wmB")
+    buy("wmA", "11-10")
+    buy("wmB", "11-10")
+    run()
+    erasure.run_erasure(erasure.request_erasure("wmA", actor="test").id)
+    assert set(scores()) == {other}
+    assert {row["customer_id"] for row in facts()} == {other}
+    assert without_run(scores())
+    assert one not in scores()
