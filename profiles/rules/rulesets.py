@@ -144,7 +144,7 @@ def read_leniently(version: int, default_profile: str, rules: Iterable[dict[str,
     """Return what a run can judge by: a rule that cannot be evaluated keeps its place, and nobody meets it.
 
     rules: {profile, conditions} in their order. Settings that cannot be read are the defaults.
-    Raises RuleError only where nothing could be judged: when there is no default class.
+    Raises RuleError only where nothing could be judged: without a default class, or when no rule can be evaluated.
 
     >>> rules = [{"profile": "甲", "conditions": [{"field": "no_such", "operator": ">", "value": 1}]},
     ...          {"profile": "乙", "conditions": [{"field": "purchase_count", "operator": ">", "value": 1}]}]
@@ -162,6 +162,9 @@ def read_leniently(version: int, default_profile: str, rules: Iterable[dict[str,
         except RuleError as error:
             rule = Rule(str(item.get("profile", ""))[:MAX_NAME], (), problem=error)
         read.append(rule)
+    if read and all(rule.problem is not None for rule in read):
+        assert read[0].problem is not None
+        raise read[0].problem
     problem = None
     try:
         checked = within(settings_from_json, settings, "settings")

@@ -1,18 +1,20 @@
 """Versions of rules: drafts that may change, published ones that never do."""
 
 import threading
+from datetime import date
 
 import pytest
+import time_machine
 from django.db import connections
 
 from profiles import publishing, runs
 from profiles.models import RuleVersion
 from profiles.publishing import PublishedError
-from profiles.rules import DEFAULT_RULE_SET, RuleError, to_json
+from profiles.rules import DEFAULT_RULE_SET, LifecycleSettings, RuleError, Settings, to_json
 from profiles.rules import Rule as ParsedRule
 from profiles.rules import parse_conditions as parse
 from profiles.runs import RunRefusedError
-from tests.profiles.nights import TODAY, crowd, publish, run
+from tests.profiles.nights import TODAY, classes, crowd, publish, run
 
 
 @pytest.fixture(autouse=True)
@@ -104,3 +106,84 @@ def test_a_backtest_may_try_a_draft_and_nothing_else_may() -> None:
     with pytest.raises(RunRefusedError):
         runs.start_run("manual", TODAY, rule_version=draft.version)
     assert run().summary["classes"] == {"高价值客户": 10}
+
+
+# ---- when a version is in force --------------------------------------------------------------------------------------
+def published(name: str, on: str, valid_from: date | None = None) -> int:
+    with time_machine.travel(f"{on}T04:00:00Z", tick=False):
+        draft = publishing.save_draft([rule(name, "purchase_count > 1")], "其他", valid_from=valid_from)
+        return publishing.publish(draft.version, by="wang").version
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_version_is_in_force_from_its_day_on(first: bool) -> None:
+    """Whichever is published first: of two the one that came into force last counts."""
+    with time_machine.travel("2026-01-01T00:00:00Z"):
+        RuleVersion.objects.update(published_at="2026-01-01T00:00:00Z")
+    later = published("十二月", "2026-11-20", date(2026, 12, 1)) if first else 0
+    soon = published("十一月", "2026-11-21")
+    later = later or published("十二月", "2026-11-20", date(2026, 12, 1))
+    days = {date(2026, 11, 20): 1, date(2026, 11, 21): soon, date(2026, 11, 30): soon, date(2026, 12, 1): later}
+    assert {day: publishing.current_version(day).version for day in days} == days
+    with time_machine.travel("2026-11-30T16:00:00Z"):  # midnight in Shanghai
+        assert publishing.current_version().version == later
+
+
+def test_a_day_that_has_passed_is_at_once() -> None:
+    RuleVersion.objects.update(published_at="2026-11-19T00:00:00Z")
+    backdated = published("甲", "2026-11-20", date(2026, 1, 1))
+    assert publishing.current_version(date(2026, 11, 19)).version == 1
+    assert publishing.current_version(date(2026, 11, 20)).version == backdated
+
+
+def test_settings_belong_to_a_version() -> None:
+    chosen = Settings(LifecycleSettings(dormant_days=60), rfm_scope="home")
+    draft = publishing.save_draft([rule("甲", "purchase_count > 1")], "其他", settings=chosen)
+    assert publishing.rule_set_of(RuleVersion.objects.get(version=draft.version)).settings == chosen
+    RuleVersion.objects.filter(version=draft.version).update(settings={"lifecycle": {"lost_days": 1}})
+    with pytest.raises(RuleError) as caught:
+        publishing.publish(draft.version, by="wang")
+    assert caught.value.place == "settings.lifecycle.lost_days"
+
+
+def test_a_channel_that_is_none_is_refused() -> None:
+    with pytest.raises(RuleError, match="没有 shop 这个渠道") as caught:
+        publishing.save_draft([rule("甲", "purchase_count > 1 and purchase_count@shop > 1")], "其他")
+    assert caught.value.place == "rules[0].conditions[1].channel"
+    assert RuleVersion.objects.count() == 1
+
+
+# ---- broken rules ----------------------------------------------------------------------------------------------------
+def test_a_broken_rule_is_passed_by_and_named_and_the_others_go_on() -> None:
+    crowd(100, 4, purchases="n")
+    version = publish("甲: purchase_count > 3", "乙: purchase_count > 2", "丙: purchase_count > 1")
+    second = RuleVersion.objects.get(version=version).rules.get(position=2)
+    second.conditions = [{"field": "purchase_count", "operator": ">", "value": 2, "window_days": -3}]
+    second.save()
+    done = run(homes=[100])
+    assert done.state == "done"
+    assert done.summary["classes"] == {"丙": 2, "甲": 1, "其他": 1}
+    assert done.summary["broken_rules"] == [
+        {
+            "position": 2, "profile": "乙", "place": "rules[1].conditions[0].window_days",
+            "reason": "要在 1 到 36500 天之间，不能是 -3",
+        }
+    ]  # fmt: skip
+    assert publishing.rule_set_of(RuleVersion.objects.get(version=version)).profiles == ("其他", "甲", "其他", "丙")
+    assert sorted(str(name) for name in classes([100]).values()) == ["丙", "丙", "其他", "甲"]
+
+
+def test_broken_settings_are_the_usual_ones_and_are_named() -> None:
+    crowd(100, 1)
+    RuleVersion.objects.update(settings={"lifecycle": {"new_days": -1}})
+    done = run(homes=[100])
+    assert (done.state, done.summary["classes"]) == ("done", {"高价值客户": 1})
+    assert [(one["position"], one["place"]) for one in done.summary["broken_rules"]] == [
+        (0, "settings.lifecycle.new_days")
+    ]
+
+
+def test_a_field_of_segments_is_refused_in_a_rule_with_the_reason() -> None:
+    with pytest.raises(RuleError, match="只能用在客户人群和推荐规则里") as caught:
+        rule("甲", 'purchase_count > 1 and profile is "乙"')
+    assert caught.value.place == "conditions[1].field"
