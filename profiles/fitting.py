@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from profiles import buyers, columns, rfm
+from profiles import buyers, columns, publishing, rfm
 from profiles.buyers import Buyers
 from profiles.models import ProfileRun
-from profiles.rules.settings import HOME, settings_from_json
+from profiles.rules.settings import HOME
 from profiles.value import DAYS_PER_UNIT, HORIZON_DAYS, bgnbd, gamma_gamma, holdout
 from profiles.value.maxima import REASONS, TOO_SMALL, NoModelError
 from scrm import sharding
@@ -218,7 +218,7 @@ def fit(run: ProfileRun) -> Fitted:
     everybody = Gathered()
     for found in homes.values():
         everybody.merge(found)
-    scope = settings_from_json(run.rule_version.settings).rfm_scope
+    scope = publishing.rule_set_of(run.rule_version).settings.rfm_scope
     scores: dict[str, Any] = {"scope": scope}
     if scope == HOME:
         scores |= {str(home): _thresholds(found).to_json() for home, found in homes.items()}
