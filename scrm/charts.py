@@ -52,7 +52,7 @@ BARS_ACROSS = options(
 BARS_UP = options(axis(), axis(grid=True, maxTicksLimit=5))
 AREAS = options(
     axis(maxTicksLimit=7, maxRotation=0),
-    axis(stacked=True, grid=True, maxTicksLimit=5),
+    axis(stacked=True, grid=True, maxTicksLimit=5) | {"min": 0},
     interaction={"mode": "index", "intersect": False},
     elements={"point": {"radius": 0, "hitRadius": 8}},
 )
@@ -161,12 +161,14 @@ class CohortRow:
     month: str
     customers: int
     cells: list[Heat]
+    rest: int
 
 
 def cohort_rows(cohorts: Sequence[Cohort], *, limit: int = COHORTS) -> list[CohortRow]:
     """Return the last cohorts, each with the share that bought in each month after the first.
 
-    The month that is going on is marked: it will still grow. Heat is scaled to the best month there is.
+    The month that is going on is marked: it will still grow. Heat is scaled to the best month there is. rest: how many
+    months less than the oldest cohort one has.
     """
     shown = cohorts[-limit:]
     best = max((share for one in shown for share in one.retention[1:]), default=0.0)
@@ -179,7 +181,7 @@ def cohort_rows(cohorts: Sequence[Cohort], *, limit: int = COHORTS) -> list[Coho
                 heat = round(100 * share / best) if best else 0
                 title = f"{one.month} 首购的客户，{n} 个月后有 {customers:,} 位再次购买"
                 cells.append(Heat(text, heat, title, is_open=n == len(one.active) - 1))
-        rows.append(CohortRow(one.month, one.customers, cells))
+        rows.append(CohortRow(one.month, one.customers, cells, len(shown[0].active) - len(one.active)))
     return rows
 
 

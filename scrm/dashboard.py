@@ -170,9 +170,11 @@ def tiles(overview: Overview, latest: dict[str, Latest], past: dict[str, Latest]
     moved = _change(float(expected.total), float(expected_before.total), had=bool(past["value"].data))
     if moved and moved["way"] != "flat" and expected_before.total:
         moved["text"] = f"{100 * (expected.total / expected_before.total - 1):+.1f}%"
-    found.append(
-        Tile("value", "未来 90 天预计消费", charts.yuan(expected.total), f"{expected.customers:,} 位买家", moved, True)
-    )
+    if expected.customers:
+        worth, note = charts.yuan(expected.total), f"{expected.customers:,} 位买家"
+    else:
+        worth, note, moved = "—", "还没有价值估计", None
+    found.append(Tile("value", "未来 90 天预计消费", worth, note, moved, True))
     actions = _counts(latest["actions"])
     todo, todo_before = sum(actions.values()), sum(_counts(past["actions"]).values())
     names = dict(Action.choices)

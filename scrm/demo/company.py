@@ -28,6 +28,7 @@ COMES_BACK = 0.07
 RETURNED_DAYS = 25
 REFUNDED = 0.03
 UNCLAIMED = 6
+MET_DAYS = 400  # in which the simulator's people were met
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Company:
     seed: int
     now: datetime
     customers: int = 3_000
-    days: int = 540
+    days: int = MET_DAYS
 
     @property
     def sample(self) -> SampleCompany:
@@ -57,13 +58,14 @@ class Company:
 
     def behaviours(self) -> Iterator[dict[str, Any]]:
         """Yield what the customers did in the last `days` days, customer by customer, as POST behaviors/ takes it."""
-        for number in range(self.customers):
-            yield from self._life(number, Random(f"{self.seed}/behaviour/{number}"))
+        for person in self.sample.people():
+            # They came when somebody of the staff met them; a shorter history tells the same in less time.
+            met = self.now.timestamp() - min(follow.created_at for follow in person.follows)
+            came = met / 86_400 * self.days / MET_DAYS
+            yield from self._life(person.number, came, Random(f"{self.seed}/behaviour/{person.number}"))
         yield from self._of_nobody_known()
 
-    def _life(self, number: int, random: Random) -> Iterator[dict[str, Any]]:
-        # More came lately than long ago: the company grows.
-        came = self.days * random.random() ** 1.3
+    def _life(self, number: int, came: float, random: Random) -> Iterator[dict[str, Any]]:
         pace = 300 / random.gammavariate(1.1, 4.2) if random.random() < BUYERS else 0.0  # days between purchases
         bought = self._purchase_days(came, max(pace, 2.5), random) if pace else []
         for n, day in enumerate(bought):
@@ -77,7 +79,7 @@ class Company:
 
     def _purchase_days(self, came: float, pace: float, random: Random) -> list[float]:
         """Return the ages in days of somebody's purchases, the oldest first."""
-        age, days = came * random.uniform(0.9, 1), []
+        age, days = came * random.uniform(0.93, 1), []
         while age >= 0:
             days.append(age)
             if random.random() < GONE_AFTER_PURCHASE:
