@@ -23,7 +23,8 @@ TOUCHES = [
 ]  # fmt: skip
 SHOP_CHANNELS = [("store", 45), ("mini_program", 35), ("ecommerce", 12), ("douyin", 8)]
 BUYERS = 0.62
-GONE_AFTER_PURCHASE = 0.16
+# The chance that a purchase was the last one differs from customer to customer: a beta distribution.
+GONE_ALPHA, GONE_BETA = 0.7, 2.6
 COMES_BACK = 0.07
 RETURNED_DAYS = 25
 REFUNDED = 0.03
@@ -57,16 +58,15 @@ class Company:
         return self.sample.external_userid(number)
 
     def behaviours(self) -> Iterator[dict[str, Any]]:
-        """Yield what the customers did in the last `days` days, customer by customer, as POST behaviors/ takes it."""
+        """Yield what the customers did in the last `days` days (about 400 days' worth), customer by customer, as POST behaviors/ takes it."""
         for person in self.sample.people():
-            # They came when somebody of the staff met them; a shorter history tells the same in less time.
+            # They came when somebody of the staff met them.
             met = self.now.timestamp() - min(follow.created_at for follow in person.follows)
-            came = met / 86_400 * self.days / MET_DAYS
-            yield from self._life(person.number, came, Random(f"{self.seed}/behaviour/{person.number}"))
+            yield from self._life(person.number, met / 86_400, Random(f"{self.seed}/behaviour/{person.number}"))
         yield from self._of_nobody_known()
 
     def _life(self, number: int, came: float, random: Random) -> Iterator[dict[str, Any]]:
-        pace = 300 / random.gammavariate(1.1, 4.2) if random.random() < BUYERS else 0.0  # days between purchases
+        pace = 300 / random.gammavariate(0.9, 5.5) if random.random() < BUYERS else 0.0  # days between purchases
         bought = self._purchase_days(came, max(pace, 2.5), random) if pace else []
         for n, day in enumerate(bought):
             yield from self._purchase(number, n, day, random)
@@ -79,10 +79,11 @@ class Company:
 
     def _purchase_days(self, came: float, pace: float, random: Random) -> list[float]:
         """Return the ages in days of somebody's purchases, the oldest first."""
+        gone = random.betavariate(GONE_ALPHA, GONE_BETA)
         age, days = came * random.uniform(0.93, 1), []
         while age >= 0:
             days.append(age)
-            if random.random() < GONE_AFTER_PURCHASE:
+            if len(days) > 1 and random.random() < gone:
                 break
             age -= random.expovariate(1 / pace)
         if days[-1] > 120 and random.random() < COMES_BACK:
@@ -90,8 +91,9 @@ class Company:
         return days
 
     def _moment(self, age: float, random: Random) -> datetime:
-        """Return a moment of a shop's day so many days ago."""
-        at = (self.now - timedelta(days=min(max(int(age), 0), self.days))).replace(
+        """Return a moment of a shop's day so many days ago; a company of fewer days does the same in less time."""
+        days = max(age, 0) * self.days / MET_DAYS
+        at = (self.now - timedelta(days=min(int(days), self.days))).replace(
             hour=min(max(int(random.gauss(16, 4)), 8), 22), minute=random.randint(0, 59), second=random.randint(0, 59)
         )
         return min(at, self.now - timedelta(minutes=1)).replace(microsecond=0)
