@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count, IntegerField, QuerySet, Value
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -15,7 +16,7 @@ from unfold.decorators import action, display
 
 from customers.admin import ReadOnlyAdmin
 from customers.templatetags.customers import class_badge
-from profiles import publishing
+from profiles import publishing, releasing
 from profiles.models import ProfileRun, RuleVersion, WaitingBehaviour
 from profiles.pages import (
     conditions,
@@ -50,6 +51,20 @@ class RuleVersionAdmin(ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: RuleVersion | None = None) -> bool:
         is_draft = obj is None or obj.state == RuleVersion.State.DRAFT
         return is_draft and bool(super().has_delete_permission(request, obj))
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """A draft goes with its dry runs, unless one is going on."""
+        deleted, counts, needed, _ = super().get_deleted_objects(objs, request)
+        running = ProfileRun.objects.filter(rule_version__in=objs, state=ProfileRun.State.RUNNING)
+        protected = [f"试算还没有结束：任务 {run.pk}" for run in running]
+        # Runs are read-only in the admin; these go with what they tried.
+        return deleted, counts, needed - {ProfileRun._meta.verbose_name}, protected
+
+    def delete_model(self, request: HttpRequest, obj: RuleVersion) -> None:
+        try:
+            releasing.delete_draft(obj.pk)
+        except releasing.ReleasedError as error:
+            raise PermissionDenied(str(error)) from error
 
     def get_urls(self) -> list[URLPattern]:
         pages = {

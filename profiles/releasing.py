@@ -95,6 +95,18 @@ def withdraw(version: int, *, by: str) -> RuleVersion:
     return found
 
 
+def delete_draft(version: int) -> None:
+    """Throw a draft away, with its dry runs. Raises ReleasedError. Database: control, one transaction."""
+    with transaction.atomic():
+        draft = RuleVersion.objects.select_for_update().filter(version=version, state=DRAFT).first()
+        if draft is None:
+            raise ReleasedError("它已经发布，或者已经删除")
+        if ProfileRun.objects.filter(rule_version=draft, state=ProfileRun.State.RUNNING).exists():
+            raise ReleasedError("它正在试算，请等试算结束")
+        ProfileRun.objects.filter(rule_version=draft, kind=ProfileRun.Kind.BACKTEST).delete()
+        draft.delete()
+
+
 def _detail(version: RuleVersion) -> dict[str, object]:
     valid_from = version.valid_from.isoformat() if version.valid_from else None
     return {"version": version.pk, "note": version.note, "valid_from": valid_from}

@@ -356,6 +356,21 @@ def test_a_draft_can_be_thrown_away(admin: Client) -> None:
     assert RuleVersion.objects.count() == 1
 
 
+@pytest.mark.usefixtures("company", "broker_client")
+def test_a_draft_goes_with_its_dry_runs_but_not_while_one_goes_on(admin: Client) -> None:
+    draft = copied(admin)
+    page = draft.replace("change", "delete")
+    admin.post(f"{VERSIONS}{number_of(draft)}/try/")
+    run = ProfileRun.objects.get()
+    assert f"任务 {run.pk}" in admin.get(page).content.decode()
+    admin.post(page, {"post": "yes"})
+    assert RuleVersion.objects.count() == 2
+    runs.run_all(run)
+    admin.post(page, {"post": "yes"})
+    assert RuleVersion.objects.count() == 1
+    assert ProfileRun.objects.count() == 0
+
+
 def test_the_list(admin: Client) -> None:
     copied(admin)
     html = admin.get(VERSIONS).content.decode()
