@@ -14,7 +14,7 @@ import structlog
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from profiles.models import Action, RecommendationRule
+from profiles.models import Action, RecommendationRule, Segment
 from profiles.recommendations import wording
 from profiles.recommendations.scoring import acceptance_rate
 from profiles.recommendations.wording import Figure, Wording
@@ -90,15 +90,29 @@ def compile_rule(rule: RecommendationRule) -> Compiled:
 
 
 def read_plan() -> Plan:
-    """Return what is to be judged now. Database: one query on control."""
+    """Return what is to be judged now. Database: control, one query, one more for each rule that asks for segments."""
     compiled: list[Compiled] = []
     broken: dict[int, tuple[str, str]] = {}
     for rule in RecommendationRule.objects.filter(is_active=True).order_by("pk"):
         try:
-            compiled.append(compile_rule(rule))
+            one = compile_rule(rule)
+            _check_segments(one.filter)
+            compiled.append(one)
         except RuleError as error:
             broken[rule.pk] = (rule.name, str(error))
     return Plan(tuple(compiled), broken)
+
+
+def _check_segments(filter_: Filter) -> None:
+    """Raise RuleError where conditions name a segment that is not there."""
+    if not filter_.segments:
+        return
+    known = set(Segment.objects.filter(pk__in=map(int, filter_.segments)).values_list("pk", flat=True))
+    for group, conditions in enumerate(filter_.groups):
+        for place, one in enumerate(conditions):
+            if one.field == "segment" and int(one.value) not in known:
+                reason = f"没有编号为 {one.value} 的人群，可能已被删除"
+                raise RuleError(reason, "groups", group, place, "value")
 
 
 def name_broken(plan: Plan) -> list[dict[str, Any]]:
@@ -176,7 +190,9 @@ def _check(rule: RecommendationRule) -> None:
             raise RuleError(f"{LABELS[name]}要是 {lowest} 到 {highest} 的整数", name)
     if not rule.is_active and rule.pk is not None:
         return  # whatever is wrong with it, it may be turned off
-    rule.groups = Filter.from_json(rule.groups).to_json()
+    filter_ = Filter.from_json(rule.groups)
+    _check_segments(filter_)
+    rule.groups = filter_.to_json()
     slots = wording.read(rule.reason)
     used = [part for part in slots.parts if part in ("{items}", "{because}")]
     if used and rule.action != Action.CROSS_SELL:

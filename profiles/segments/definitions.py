@@ -17,7 +17,7 @@ from typing import Any
 from django.db import connection, transaction
 from django.utils import timezone
 
-from profiles.models import Segment
+from profiles.models import RecommendationRule, Segment
 from profiles.rules import Filter, Needs, RuleError
 from profiles.segments.order import find_circle, in_order
 from scrm.held import Held
@@ -190,8 +190,9 @@ def delete_segment(segment_id: int) -> None:
     with _definitions_held():
         segment = Segment.objects.get(pk=segment_id)
         users = users_of(segment_id, Segment.objects.exclude(pk=segment_id))
-        if users:
-            raise SegmentInUseError([one.name for one in users])
+        asking = users_of(segment_id, RecommendationRule.objects.all())
+        if users or asking:
+            raise SegmentInUseError([one.name for one in users] + [f"建议规则「{one.name}」" for one in asking])
         segment.delete()
 
 
