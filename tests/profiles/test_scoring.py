@@ -42,8 +42,8 @@ def test_a_small_base_has_scores_warnings_by_rhythm_and_no_value() -> None:
     assert done.rfm == {
         "scope": "company",
         "company": {
-            "recency": [37, 10, 10, 1], "frequency": [1, 3, 3, 4],
-            "monetary": ["40.00", "60.00", "60.00", "500.00"], "customers": 3,
+            "recency": [10, 10, 1, 1], "frequency": [3, 3, 4, 4],
+            "monetary": ["60.00", "60.00", "500.00", "500.00"], "customers": 3,
         },
     }  # fmt: skip
     found = {one: (row["recency_score"], row["frequency_score"], row["monetary_score"], row["rfm_segment"],
