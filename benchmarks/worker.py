@@ -21,7 +21,7 @@ def main(home: int) -> None:
 
     print("up", flush=True)
     run_id = int(sys.stdin.readline())
-    classified = 0.0
+    classified = time.time()
 
     def note() -> None:
         nonlocal classified
