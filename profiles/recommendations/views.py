@@ -99,7 +99,7 @@ class DecisionView(Endpoint):
         try:
             # Whatever else stands there is nobody's: a path that took UUIDs only would leave it to the customers'.
             found = UUID(recommendation_id) if UUID_TEXT.fullmatch(recommendation_id) else None
-            done = found and decide(
+            done = found if found is None else decide(
                 customer_id, found, self.state, by=viewer.name, external_userid=external_userid,
                 note=body.validated_data.get("reason", ""),
             )  # fmt: skip
