@@ -4,6 +4,7 @@ from typing import Self
 
 from django.db import connections
 from django.test.utils import CaptureQueriesContext
+from prometheus_client import REGISTRY
 
 
 class Counted:
@@ -23,3 +24,13 @@ class Counted:
             for alias, context in self._contexts.items()
         }
         self.counts = {alias: len(queries) for alias, queries in self.queries.items()}
+
+
+def executed() -> dict[str, int]:
+    """Return {alias: statements so far} on the department databases, those of a fan-out's threads included."""
+    return {
+        str(sample.labels["alias"]): int(sample.value)
+        for metric in REGISTRY.collect()
+        for sample in metric.samples
+        if sample.name == "django_db_execute_total" and sample.labels["alias"].startswith("dept_")
+    }

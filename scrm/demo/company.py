@@ -58,7 +58,7 @@ class Company:
         return self.sample.external_userid(number)
 
     def behaviours(self) -> Iterator[dict[str, Any]]:
-        """Yield what the customers did in the last `days` days (about 400 days' worth), customer by customer, as POST behaviors/ takes it."""
+        """Yield what the customers did in the last `days` days, customer by customer, as POST behaviors/ takes it."""
         for person in self.sample.people():
             # They came when somebody of the staff met them.
             met = self.now.timestamp() - min(follow.created_at for follow in person.follows)
