@@ -4,6 +4,7 @@ chore                    every    does
 settle_cache_deletions   2 s      deletes from the cache what writers could not
 waiting_erasures         10 s     goes on with erasures that were never begun, were cut short, or wait for a place
 unfinished_directory     60 s     ends creations and moves whose process died
+map_identities           1 day    claims the identities that customers have, where their writers died before they could
 sweep_directory          1 day    mends what crashes and restores have left between directory and homes
 """
 
@@ -13,6 +14,7 @@ from django.utils import timezone
 
 from customers.erasure import run_waiting
 from customers.lookup import CACHE
+from customers.mapping import map_all
 from customers.models import CacheDeletion
 from customers.sweep import SETTLED_AFTER, Swept, settle_unfinished, sweep
 from scrm import keeper, sharding
@@ -62,4 +64,5 @@ def register() -> None:
     keeper.register("settle_cache_deletions", settle_cache_deletions, every_seconds=2)
     keeper.register("waiting_erasures", run_waiting, every_seconds=10)
     keeper.register("unfinished_directory", end_unfinished, every_seconds=60)
+    keeper.register("map_identities", map_all, every_seconds=DAY_SECONDS)
     keeper.register("sweep_directory", sweep_all, every_seconds=DAY_SECONDS)

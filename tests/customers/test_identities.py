@@ -8,7 +8,7 @@ from django.core.checks import run_checks
 from django.db import connections
 from django.test.utils import CaptureQueriesContext
 
-from customers import identities
+from customers import identities, mapping
 from customers.directory import upsert, upsert_many
 from customers.erasure import request_erasure, run_erasure
 from customers.identities import Claim, claim_identities, resolve
@@ -168,6 +168,22 @@ def test_a_repeat_mends_a_crash_between_the_two_databases() -> None:
     Identity.objects.all().delete()  # the writer died after the commit in the home
     assert upsert(CustomerData("wmA", {"mobile": M1}))[1] == "unchanged"
     assert resolve([mobile(M1)]) == {mobile(M1): "wmA"}
+
+
+def test_a_chore_brings_the_map_to_what_customers_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mapping, "PAGE", 2)
+    for number in range(5):
+        make(f"wm{number}", home=100 + number % 2, mobile=f"1380000000{number}", unionid=f"u{number}")
+    make("wmF", follows=(follow("zhang", mobiles=(M1,)), follow("li", mobiles=(M1, "13800000000"))))
+    before = set(Identity.objects.values_list("kind", "digest", "external_userid", "owner"))
+    assert (len(before), mapping.map_all()) == (12, 0)
+    Identity.objects.exclude(external_userid="wm1").delete()
+    claim("wm1", "mobile", M2, owner="customer")  # of a writer who was overtaken
+    claim("wm1", "openid", "o1")
+    assert mapping.map_all() == 10
+    after = set(Identity.objects.exclude(kind="openid").values_list("kind", "digest", "external_userid", "owner"))
+    assert after == before
+    assert resolve([read_pair("openid", "o1")]) == {read_pair("openid", "o1"): "wm1"}
 
 
 def test_a_move_keeps_identities() -> None:
