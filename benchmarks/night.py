@@ -92,8 +92,8 @@ def measure(results: Results, customers: int) -> None:
     results.add(
         "RFM and value, second phase", "the full night", f"{night.second / ours:.2f} ×", "≤ 2 ×",
         holds=night.second <= 2 * ours,
-        detail=f"fit {night.fit:.1f} s and scores {night.score:.1f} s of {night.fitted_customers:,} buyers, all written,"
-        f" against {ours:.1f} s; a repeat: fit {again.fit:.1f} s, scores {again.score:.1f} s; "
+        detail=f"fit {night.fit:.1f} s, scores {night.score:.1f} s of {night.fitted_customers:,} buyers, all written, "
+        f"against {ours:.1f} s; a repeat: fit {again.fit:.1f} s, scores {again.score:.1f} s; "
         f"segments and recommendations {night.act:.1f} s",
     )  # fmt: skip
     results.add(
