@@ -32,7 +32,7 @@ MAX_BARS = 30
 MAX_SEGMENTS = 8
 SPANS = (30, 90)
 BEFORE = timedelta(days=7)
-WORK_LIST = "admin:profiles_recommendationrule_work"
+WORK_LIST = "recommendations:work"
 WARNED = [[{"field": "loss_warning", "operator": "is", "value": "high"}]]
 KINDS = ("lifecycle", "loss", "rfm", "value", "cohorts", "moves", "segments", "actions")
 # In the order of a customer's life; the hue of each.

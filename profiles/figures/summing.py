@@ -164,7 +164,7 @@ def best_share(bins: Mapping[int, tuple[int, Decimal]], share: Decimal = BEST_SH
 def _shown_bins(bins: Mapping[int, tuple[int, Decimal]]) -> list[tuple[int, int | None, int, Decimal]]:
     shown = []
     for low, high in pairwise((*SHOWN_EDGES, None)):
-        first = bin_of(low * 100) if low else 0  # type: ignore[operator]
+        first = bin_of(low * 100) if low else 0
         last = len(EDGES) + 1 if high is None else bin_of(high * 100)
         within = [found for place, found in bins.items() if first <= place < last]
         shown.append(
