@@ -88,7 +88,7 @@ def checked_rule_set_of(version: RuleVersion) -> RuleSet:
 
 
 def _rows(version: RuleVersion) -> list[dict[str, object]]:
-    return list(version.rules.order_by("position").values("profile", "conditions"))
+    return [dict(row) for row in version.rules.order_by("position").values("profile", "conditions")]
 
 
 def check_channels(conditions: Iterable[Condition], *path: str | int) -> None:

@@ -175,7 +175,7 @@ def judge_now(condition: Condition, columns: Columns) -> "Holds":
         flags = columns.flags(condition.key)
         return flags if condition.operator in ("has", "is", "in") else ~flags
     if kind is Kind.CHOICE:
-        same = np.equal(columns.texts(condition.key), condition.value).astype(bool)
+        same = np.equal(columns.texts(condition.key), str(condition.value)).astype(bool)
         return same if condition.operator == "is" else ~same
     if kind is Kind.DAYS:
         days = columns.days(condition.key)

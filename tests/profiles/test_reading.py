@@ -40,7 +40,7 @@ def read(customer_id: int, conditions: Iterable[Condition], as_of: date) -> dict
 
 
 def bought() -> int:
-    """Somebody with two channels: 10 at the store on the 10th, 20 in the app on the 12th, all of it given back later."""
+    """Somebody with two channels: 10 at the store on the 10th, 20 in the app on the 12th, given back later."""
     (wm_a,) = people("wmA")
     done = record(
         item("p1", amount=10, occurred_at=at(10)),
@@ -78,7 +78,8 @@ def test_days_of_a_channel() -> None:
     wm_a = bought()
     conditions = parse_conditions(
         "days_since_last_purchase@app > 0 and days_since_last_interaction@app > 0 "
-        "and days_since_first_behaviour@app > 0 and days_since_last_interaction@store > 0 and interaction_count@app[3d] > 0"
+        "and days_since_first_behaviour@app > 0 and days_since_last_interaction@store > 0 "
+        "and interaction_count@app[3d] > 0"
     )
     found = read(wm_a, conditions, TODAY)
     assert found == {
