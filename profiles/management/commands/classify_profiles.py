@@ -46,7 +46,7 @@ class Command(BaseCommand):
             waiting = ", ".join(f"dept_{home}" for home in run.summary["unavailable"])
             raise CommandError(f"{waiting} cannot be reached: the run goes on there when the keeper finds it back.")
         if run.state != ProfileRun.State.DONE:
-            raise CommandError(f"The run ended as {run.state}: {run.summary.get('error') or run.summary['failed']}")
+            raise CommandError(f"The run ended as {run.state}: {_trouble(run)}")
 
     def _run(self, kind: str, as_of: date, full: bool, homes: list[int] | None) -> ProfileRun:
         """Run as asked; a run that is under way is helped to its end first."""
@@ -122,6 +122,14 @@ class Command(BaseCommand):
         with console.capture() as captured:
             console.print(table)
         self.stdout.write(captured.get())
+
+
+def _trouble(run: ProfileRun) -> str:
+    """Say why a run is not done whole."""
+    summary = run.summary
+    if summary.get("fit_error"):
+        return f"no new RFM and value: {summary['fit_error']}"
+    return str(summary.get("error") or summary["failed"])
 
 
 def _seconds(run: ProfileRun) -> str:
