@@ -10,6 +10,7 @@ from profiles.recommendations.views import (
     DismissView,
     RecommendationsView,
 )
+from profiles.rules_views import RulesView
 from profiles.segments.views import (
     SegmentHistoryView,
     SegmentMembersView,
@@ -49,6 +50,7 @@ urlpatterns = [
     path("profiles/rfm/", RfmView.as_view(), name="profiles-rfm"),
     path("profiles/value/", ValueView.as_view(), name="profiles-value"),
     path("profiles/cohorts/", CohortsView.as_view(), name="profiles-cohorts"),
+    path("profiles/rules/", RulesView.as_view(), name="profiles-rules"),
     path("profiles/runs/", RunsView.as_view(), name="profiles-runs"),
     path("profiles/runs/<int:run_id>/", RunView.as_view(), name="profiles-run"),
 ]

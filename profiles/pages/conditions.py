@@ -167,8 +167,11 @@ def read_conditions(post: QueryDict, prefix: str, level: str = "rule") -> list[F
 
     level: "rule" refuses fields that only segments may use.
     """
-    columns = [post.getlist(f"{prefix}-{part}")[: 4 * MAX_CONDITIONS] for part in PARTS]
-    rows = [FormRow(*map(_cleaned, values)) for values in zip_longest(*columns, fillvalue="")]
+    columns = [[_cleaned(text) for text in post.getlist(f"{prefix}-{part}")[: 4 * MAX_CONDITIONS]] for part in PARTS]
+    rows = [
+        FormRow(field, channel, window, days, operator, value)
+        for field, channel, window, days, operator, value in zip_longest(*columns, fillvalue="")
+    ]
     rows = [row for row in rows if not row.is_blank][: MAX_CONDITIONS + 1]
     for row in rows:
         _read(row, level)

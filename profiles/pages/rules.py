@@ -97,7 +97,7 @@ def version_page(request: HttpRequest, version_id: int) -> HttpResponseBase:
     try:
         rule_set = publishing.rule_set_of(version)
     except RuleError as error:
-        rule_set, problem = RuleSet(version.pk, (), "？"), str(error)
+        rule_set, problem = RuleSet(version.pk, (), version.default_profile or "？"), str(error)
     else:
         problem = ""
     if version.state == DRAFT and user.has_perm("profiles.change_ruleversion"):

@@ -337,17 +337,20 @@ def test_the_dry_run_of_just_this_draft(admin: Client) -> None:
 
 
 def test_a_broken_rule_is_named(admin: Client) -> None:
-    draft = copied(admin)
-    version = RuleVersion.objects.get(pk=number_of(draft))
-    version.rules.update(conditions=[{"field": "no_such", "operator": ">", "value": 1}])
+    rules = [Rule(name, parse_conditions("purchase_count > 1")) for name in ("甲", "乙")]
+    version = publishing.save_draft(rules, "其他")
+    version.rules.filter(position=1).update(conditions=[{"field": "no_such", "operator": ">", "value": 1}])
     for page in ("change", "publish"):
         assert "没有 no_such 这个字段" in admin.get(f"{VERSIONS}{version.pk}/{page}/").content.decode()
     admin.post(f"{VERSIONS}{version.pk}/publish/")
     assert publishing.current_version().pk == 1
     RuleVersion.objects.filter(pk=version.pk).update(state="published", published_at=timezone.now())
     html = admin.get(f"{VERSIONS}{version.pk}/change/").content.decode()
-    assert "规则 1「高价值客户」" in html
+    assert "规则 1「甲」" in html
     assert "不能使用，判断时跳过" in html
+    version.rules.update(conditions=[{"field": "no_such", "operator": ">", "value": 1}])
+    html = admin.get(f"{VERSIONS}{version.pk}/change/").content.decode()
+    assert "这个版本不能使用：第 1 条规则 · 第 1 个条件 · 字段：没有 no_such 这个字段" in html
 
 
 def test_a_draft_can_be_thrown_away(admin: Client) -> None:
@@ -381,7 +384,10 @@ def test_the_list(admin: Client) -> None:
 
 @pytest.mark.usefixtures("company")
 def test_a_run_names_the_rules_that_it_passed_by(admin: Client) -> None:
-    rules = [Rule("甲", parse_conditions("purchase_count > 999999")), Rule("乙", parse_conditions("purchase_count >= 0"))]
+    rules = [
+        Rule("甲", parse_conditions("purchase_count > 999999")),
+        Rule("乙", parse_conditions("purchase_count >= 0")),
+    ]
     version = publishing.publish(publishing.save_draft(rules, "其他").pk, by="admin")
     version.rules.filter(position=1).update(conditions=[{"field": "no_such", "operator": ">", "value": 1}])
     run = runs.run_all(runs.start_run("manual", day_of(timezone.now()), requested_by="admin"))
