@@ -6,11 +6,11 @@ from typing import Any
 
 from customers.directory import addresses, upsert_many
 from customers.records import CustomerData, FollowData
-from profiles import columns
 from profiles.facts import FactReader
 from profiles.models import CustomerItem, ItemAffinity, ProfileRun, Recommendation, RecommendationRule, RuleVersion
 from profiles.recommendations import rules
 from profiles.recommendations.part import RecommendationPart
+from profiles.segments.part import as_of_now
 from scrm import sharding
 
 ALWAYS = [[{"field": "purchase_count", "operator": ">=", "value": 0}]]
@@ -65,8 +65,6 @@ def suggest(run: ProfileRun | None = None, homes: Iterable[int] = (100, 101)) ->
 
 
 def rules_as_of() -> date:
-    from profiles.segments.part import as_of_now
-
     return as_of_now()
 
 
@@ -95,6 +93,3 @@ def bought(customer_id: int, *items: str, day: date = date(2026, 11, 1)) -> None
 
 def affinities() -> dict[tuple[str, str], tuple[int, float]]:
     return {(one.item_id, one.other_id): (one.together, one.score) for one in ItemAffinity.objects.all()}
-
-
-__all__ = ["columns"]
