@@ -83,7 +83,7 @@ class RfmSegmentAnswer(serializers.Serializer):
     amount = serializers.CharField()
 
 
-class RfmAnswer(_Latest):
+class RfmGridAnswer(_Latest):
     grid = RfmCell(many=True)
     segments = RfmSegmentAnswer(many=True)
 
@@ -97,7 +97,7 @@ class ValueBin(serializers.Serializer):
         return {**super().get_fields(), "from": serializers.IntegerField()}
 
 
-class ValueAnswer(_Latest):
+class ValueSpreadAnswer(_Latest):
     customers = serializers.IntegerField()
     expected_amount = serializers.CharField(help_text="In the next 90 days, yuan.")
     expected_purchases = serializers.CharField()

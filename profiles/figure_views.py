@@ -21,9 +21,9 @@ from profiles.figure_serializers import (
     CohortsAnswer,
     FiguresSummaryAnswer,
     FlowsAnswer,
-    RfmAnswer,
+    RfmGridAnswer,
     TrendsAnswer,
-    ValueAnswer,
+    ValueSpreadAnswer,
 )
 from profiles.figures import keeping, summing
 from profiles.models import ProfileRun, Segment
@@ -204,7 +204,7 @@ class LatestEndpoint(FiguresEndpoint):
 class RfmView(LatestEndpoint):
     kind = "rfm"
 
-    @extend_schema(operation_id="profiles_rfm", parameters=[DAY, HOME], responses={200: RfmAnswer, **problems(400)})
+    @extend_schema(operation_id="profiles_rfm", parameters=[DAY, HOME], responses={200: RfmGridAnswer, **problems(400)})
     def get(self, request: Request) -> HttpResponse:
         """See how buyers lie on the grid of recency and frequency scores, and the RFM segments."""
         latest = self.latest(request)
@@ -233,7 +233,9 @@ class RfmView(LatestEndpoint):
 class ValueView(LatestEndpoint):
     kind = "value"
 
-    @extend_schema(operation_id="profiles_value", parameters=[DAY, HOME], responses={200: ValueAnswer, **problems(400)})
+    @extend_schema(
+        operation_id="profiles_value", parameters=[DAY, HOME], responses={200: ValueSpreadAnswer, **problems(400)}
+    )
     def get(self, request: Request) -> HttpResponse:
         """See what buyers are expected to spend in the next 90 days, and how it is spread."""
         latest = self.latest(request)
