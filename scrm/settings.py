@@ -150,6 +150,8 @@ STORAGES = {
 WHITENOISE_USE_FINDERS = DEBUG
 # A batch of 1000 behaviours is well below this; scrm.api refuses larger bodies with 413 before reading them.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024
+# The largest form is that of 100 rules with 20 conditions each, of six parts.
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 15_000
 
 # ----------------------------------------------------------------------------------------------------------- security
 if not DEBUG:
@@ -187,6 +189,8 @@ SPECTACULAR_SETTINGS = {
     # Swagger UI would have the schema checked by a public server.
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "validatorUrl": None},
     "REDOC_DIST": "SIDECAR",
+    # Several bodies and answers have it, and other things have kinds of their own: no name can be made of theirs.
+    "ENUM_NAME_OVERRIDES": {"SegmentKind": ["dynamic", "static"]},
 }
 
 # --------------------------------------------------------------------------------------------------------------- jobs
