@@ -34,7 +34,8 @@ TRY_AGAIN = {"40P01", "40001"}
 # Only who lives is given identities, and FOR SHARE makes an erasure that begins now wait, so that it sees them. What
 # somebody gives up may now name another, for whom behaviours may wait: that one becomes fresh.
 # LATERAL … OFFSET 0, and digests beside what is told, because the planner takes what JSON holds for a hundred rows and
-# would join ten thousand of them with each other row by row.
+# would join ten thousand of them with each other row by row; or with a map that it takes for empty, because it was when
+# PostgreSQL last looked. This way each is found by an index.
 CLAIM = """
 WITH told AS MATERIALIZED (
     SELECT external_userid, kind, owner, ARRAY(SELECT decode(one, 'hex') FROM unnest(digests) AS one) AS digests
@@ -43,9 +44,10 @@ WITH told AS MATERIALIZED (
     SELECT external_userid, kind, owner, decode(digest, 'hex') AS digest
     FROM jsonb_to_recordset(%(given)s) AS one (external_userid text, kind text, owner text, digest text)
 ), unknown AS MATERIALIZED (
-    SELECT given.* FROM given
-    WHERE NOT EXISTS (SELECT 1 FROM identities i WHERE i.kind = given.kind AND i.digest = given.digest
-                      AND i.external_userid = given.external_userid AND i.owner = given.owner)
+    SELECT given.* FROM given LEFT JOIN LATERAL
+         (SELECT i.id FROM identities i WHERE i.kind = given.kind AND i.digest = given.digest
+          AND i.external_userid = given.external_userid AND i.owner = given.owner OFFSET 0) AS known ON true
+    WHERE known.id IS NULL
 ), living AS MATERIALIZED (
     SELECT one.* FROM (SELECT * FROM unknown ORDER BY external_userid) AS one, LATERAL
          (SELECT 1 FROM directory d WHERE d.external_userid = one.external_userid AND d.state IN ('live', 'moving')
@@ -55,14 +57,18 @@ WITH told AS MATERIALIZED (
     SELECT kind, digest, external_userid, owner, true, now() FROM living
     ORDER BY kind, digest, external_userid, owner
     ON CONFLICT DO NOTHING RETURNING external_userid, kind, digest
+), stale AS MATERIALIZED (
+    SELECT found.id FROM told, LATERAL
+         (SELECT i.id FROM identities i WHERE i.external_userid = told.external_userid AND i.kind = told.kind
+          AND i.owner = told.owner AND i.digest <> ALL (told.digests) OFFSET 0) AS found
 ), given_up AS (
-    DELETE FROM identities i USING told
-    WHERE i.external_userid = told.external_userid AND i.kind = told.kind AND i.owner = told.owner
-      AND i.digest <> ALL (told.digests)
-    RETURNING i.id, i.kind, i.digest
+    DELETE FROM identities i WHERE i.id = ANY (ARRAY(SELECT id FROM stale)) RETURNING i.id, i.kind, i.digest
+), others AS MATERIALIZED (
+    SELECT found.id FROM (SELECT DISTINCT kind, digest FROM given_up) AS g, LATERAL
+         (SELECT i.id FROM identities i WHERE i.kind = g.kind AND i.digest = g.digest OFFSET 0) AS found
 ), freshened AS (
-    UPDATE identities i SET is_fresh = true FROM (SELECT DISTINCT kind, digest FROM given_up) AS g
-    WHERE i.kind = g.kind AND i.digest = g.digest AND i.id NOT IN (SELECT id FROM given_up)
+    UPDATE identities i SET is_fresh = true
+    WHERE i.id = ANY (ARRAY(SELECT id FROM others EXCEPT SELECT id FROM given_up))
 )
 SELECT external_userid, kind, digest FROM added
 """
@@ -85,6 +91,7 @@ SELECT count(*) FROM gone
 FRESHEN = """
 UPDATE identities i SET is_fresh = true
 FROM unnest(%s::text[], %s::bytea[]) AS asked (kind, digest) WHERE i.kind = asked.kind AND i.digest = asked.digest
+RETURNING i.id
 """
 LIST_FRESH = """
 SELECT id, xmin::text, kind, digest FROM identities WHERE is_fresh AND id > %s ORDER BY id LIMIT %s
@@ -182,8 +189,7 @@ def forget(external_userid: str) -> int:
 def freshen(pairs: Collection[Pair]) -> None:
     """Have the waiting behaviours of these looked through again, if anybody claims them. One statement on control."""
     if pairs:
-        with connection.cursor() as cursor:
-            cursor.execute(FRESHEN, _columns(sorted(pairs)))
+        _execute(FRESHEN, _columns(sorted(pairs)))
 
 
 def list_fresh(*, after: int = 0, limit: int) -> list[Fresh]:
