@@ -17,9 +17,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import structlog
+from django.db import transaction
 from django.utils import timezone
 
 from customers.directory import hold
+from customers.identities import forget
 from customers.identity import digest
 from customers.models import Customer, DirectoryEntry, Erasure, Tombstone
 from customers.settling import is_at, remove_rows, settle
@@ -136,7 +138,9 @@ def _sweep_directory(home: int, before: datetime, swept: Swept, *, force: bool) 
                 external_userid=external_userid, customer_id=customer_id, state=State.LIVE
             )
             if found.exists() and not is_at(customer_id, external_userid):
-                found.delete()
+                with transaction.atomic():
+                    found.delete()
+                    forget(external_userid)  # else what names nobody would keep others from being named
                 swept.directory_removed += 1
                 with sharding.atomic_home(home):
                     drop_cached(home, [external_userid])

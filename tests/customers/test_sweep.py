@@ -10,8 +10,10 @@ from django.utils import timezone
 from customers import directory
 from customers import sweep as sweeping
 from customers.erasure import request_erasure, run_erasure, run_waiting
+from customers.identities import resolve
+from customers.identity_kinds import read_pair
 from customers.lookup import CACHE, read
-from customers.models import Customer, DirectoryEntry, Erasure
+from customers.models import Customer, DirectoryEntry, Erasure, Identity
 from customers.moves import move_customer
 from customers.settling import remove_rows
 from customers.sweep import SETTLED_AFTER, Swept, sweep
@@ -52,6 +54,20 @@ def test_nothing_to_do_does_nothing() -> None:
     age()
     assert differing(sweep()) == {}
     assert all(state_of(f"wm{n}") == "live" for n in range(20))
+
+
+def test_who_is_in_no_home_loses_identities_with_the_directory_row() -> None:
+    lost = make("lost", mobile="13812345678")
+    make("there", mobile="13812345678")
+    age()
+    remove_rows(lost, "lost")
+    pair = read_pair("mobile", "13812345678")
+    assert resolve([pair]) == {pair: None}
+    Identity.objects.update(is_fresh=False)
+    assert differing(sweep()) == {"directory_removed": 1}
+    assert resolve([pair]) == {pair: "there"}
+    # What waits for it is looked through.
+    assert list(Identity.objects.values_list("external_userid", "is_fresh")) == [("there", True)]
 
 
 def test_young_are_left_alone() -> None:
