@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator
 from datetime import datetime
 
 import structlog
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from customers import erasure, identities
@@ -46,6 +46,9 @@ FROM unnest(%s::text[], %s::bytea[]) AS asked (kind, digest)
 JOIN waiting_behaviours w ON w.identity_kind = asked.kind AND w.identity_digest = asked.digest
 WHERE w.id > %s AND w.refused = '' AND (w.contents->>'kind' = 'refund') = %s
 ORDER BY w.id LIMIT %s
+"""
+RETRY = """
+UPDATE waiting_behaviours SET refused = '' WHERE refused = 'unknown_purchase' RETURNING identity_kind, identity_digest
 """
 
 
@@ -125,6 +128,18 @@ def _record(page: list[WaitingBehaviour], names: dict[Pair, str], left: set[Pair
         settled += [row.id for place, row in enumerate(rows) if place not in codes]
     WaitingBehaviour.objects.filter(id__in=settled).delete()
     return len(settled)
+
+
+def retry_refunds() -> int:
+    """Have refunds tried again whose purchase was not there: it may have come since, or under another identity.
+
+    Returns how many. Database: control; one statement, and one more if there are any.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(RETRY)
+        pairs = [(kind, bytes(digest)) for kind, digest in cursor.fetchall()]
+        identities.freshen(set(pairs))
+    return len(pairs)
 
 
 def _pair(row: WaitingBehaviour) -> Pair:

@@ -221,6 +221,23 @@ def test_what_is_refused_when_its_customer_is_known_stays_with_the_reason() -> N
     assert outcome(record(anonymous("never"), anonymous_refund("r1", "never"))) == (2, 0, {})
 
 
+def test_a_refund_that_was_folded_in_before_its_purchase_came_is_made_up_for() -> None:
+    """The purchase comes later, directly; or waits under an identity that is claimed later."""
+    (wm_a,) = people("wmA")
+    record(anonymous_refund("r1", "p1", amount="1"), anonymous_refund("r2", "p2", amount="2"), anonymous("p2", "o2"))
+    record(anonymous_refund("r3", "never"))
+    claim("wmA")
+    assert waiting.fold_waiting() == 0
+    record(item("p1"))
+    claim("wmA", "o2")
+    assert waiting.fold_waiting() == 1
+    assert running_of(wm_a)[:4] == (2, D("20.00"), 0, D("0.00"))
+    assert waiting.retry_refunds() == 3
+    assert waiting.fold_waiting() == 2
+    assert running_of(wm_a)[:4] == (2, D("20.00"), 0, D("3.00"))
+    assert (waits(), fresh()) == ({"r3": "unknown_purchase"}, 0)
+
+
 # ------------------------------------------------------------------------------------------------ crowds, crashes, down
 def test_a_department_that_is_down_leaves_its_own_waiting(fragile_department: PrivatePostgres) -> None:
     (wm_a,) = people("wmA", home=100)
