@@ -8,7 +8,7 @@ Whoever comes second finds it done: of two who publish a draft at once one publi
 same version one makes a copy.
 """
 
-from datetime import date
+from datetime import date, datetime
 
 from django.db import transaction
 from django.utils import timezone
@@ -42,15 +42,19 @@ def copy(version: RuleVersion, *, note: str) -> RuleVersion:
     return publishing.save_draft(rule_set.rules, rule_set.default_profile, note=note, settings=rule_set.settings)
 
 
-def publish(version: int, *, by: str, valid_from: date | None = None) -> RuleVersion:
+def publish(version: int, *, by: str, valid_from: date | None = None, seen: datetime | None = None) -> RuleVersion:
     """Publish a draft, to be in force from valid_from on, or at once; one that is published comes back as it is.
 
-    Raises RuleError when it cannot be evaluated, RuleVersion.DoesNotExist. Database: control, one transaction.
+    seen: the changed_at of what somebody has read and agreed to.
+    Raises RuleError when it cannot be evaluated, ReleasedError when it says something else than what was seen,
+    RuleVersion.DoesNotExist. Database: control, one transaction.
     """
     with transaction.atomic():
         draft = RuleVersion.objects.select_for_update().get(version=version)
         if draft.state == PUBLISHED:
             return draft
+        if seen is not None and draft.changed_at != seen:
+            raise ReleasedError("打开这一页以后草稿又改过，请看过现在的内容再发布")
         draft.valid_from = valid_from
         draft.save(update_fields=["valid_from"])
         published = publishing.publish(version, by=by)
@@ -70,7 +74,10 @@ def roll_back(version: int, *, by: str) -> RuleVersion:
         if older.state != PUBLISHED or is_pending(older):
             raise ReleasedError("只能回滚到以前使用过的版本")
         current = publishing.current_version()
-        if current.pk == older.pk or publishing.says(current) == publishing.says(older):
+        if current.pk == older.pk:
+            return current
+        said = publishing.says(older)
+        if said is not None and publishing.says(current) == said:
             return current
         made = copy(older, note=f"回滚到第 {version} 版")
         published = publishing.publish(made.pk, by=by)

@@ -1,6 +1,7 @@
 """Versions of the rules: read, copied into a draft, written by form, tried, published, rolled back, withdrawn."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from django.contrib import messages
@@ -134,6 +135,7 @@ def _edit_page(
         {
             **form_context("rule"),
             "version": version,
+            "seen": version.changed_at.isoformat(),
             "form": form,
             "blank_rule": RuleForm("__prefix__", rows=[FormRow()]),
             "spare_rule": RuleForm("spare", rows=[FormRow()]),
@@ -149,6 +151,12 @@ def _edit_page(
 
 def _save(request: HttpRequest, version: RuleVersion) -> HttpResponseBase:
     form = read_form(request.POST)
+    seen = _moment(request.POST.get("seen", ""))
+    if form.is_whole and version.state == DRAFT and seen is not None and seen != version.changed_at:
+        # Said once: the form that is shown now knows of it.
+        return _edit_page(
+            request, version, form, ["打开这一页以后草稿又被改过，这里还没有保存；再保存一次会覆盖那些修改。"]
+        )
     if form.is_whole:
         try:
             publishing.save_draft(
@@ -244,13 +252,29 @@ def _wrong_start(given: str) -> str:
     return f"要是今天（{today}）或以后" if starts is not None and starts < today else ""
 
 
+def _moment(text: str) -> datetime | None:
+    """Return when what the page shows was written; None where that is not said."""
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
+
+
 def _publish(request: HttpRequest, version: RuleVersion, given: str) -> HttpResponseBase:
     user: Any = request.user
     try:
-        published = releasing.publish(version.pk, by=actor_of(request), valid_from=parse_date(given) if given else None)
+        published = releasing.publish(
+            version.pk,
+            by=actor_of(request),
+            valid_from=parse_date(given) if given else None,
+            seen=_moment(request.POST.get("seen", "")),
+        )
     except RuleVersion.DoesNotExist:
         messages.error(request, "这份草稿刚刚被删除了，没有发布。")
         return redirect("admin:profiles_ruleversion_changelist")
+    except ReleasedError as error:
+        messages.error(request, f"没有发布：{error}。")
+        return redirect("admin:profiles_ruleversion_publish", version.pk)
     except RuleError as error:
         messages.error(request, f"没有发布：{error}")
         return redirect("admin:profiles_ruleversion_change", version.pk)
@@ -275,6 +299,7 @@ def _publish_page(request: HttpRequest, version: RuleVersion, given: str, wrong_
         request, "profiles/publish.html", f"发布{version}", RuleVersion,
         {
             "version": version,
+            "seen": version.changed_at.isoformat(),
             "current": current,
             "problem": problem,
             "differences": [_shown_difference(one) for one in found],

@@ -1,16 +1,20 @@
 """Versions of the rules: copied, written by form, tried, published, taken back."""
 
 import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
+from threading import Barrier
 from typing import Any
 
 import pytest
+from django.db import connections
 from django.test import Client
 from django.utils import timezone
 
 from customers.counts import count_customers
 from customers.models import Audit
-from profiles import publishing, runs
+from profiles import publishing, releasing, runs
 from profiles.days import day_of
 from profiles.models import ProfileRun, RuleVersion
 from profiles.pages.conditions import PARTS, form_rows
@@ -181,6 +185,14 @@ def test_too_much_of_everything(admin: Client) -> None:
     assert stored(draft) == before
 
 
+def test_more_fields_than_django_counts_by_itself_can_be_sent(admin: Client) -> None:
+    draft = copied(admin)
+    conditions = "purchase_count > 1 and purchase_count > 2 and purchase_count > 3"
+    answer = admin.post(draft, form(*[(f"画像{n}", conditions) for n in range(60)]))
+    assert (answer.status_code, answer.headers.get("Location")) == (302, draft)
+    assert len(stored(draft)[0]) == 60
+
+
 def test_what_is_not_a_form_changes_nothing(admin: Client) -> None:
     draft = copied(admin)
     before = stored(draft)
@@ -286,6 +298,104 @@ def test_rolling_back(admin: Client) -> None:
     admin.post(f"{VERSIONS}1/roll-back/")
     assert publishing.current_version() == current
     assert Audit.objects.count() == 2
+
+
+def test_what_was_changed_since_it_was_shown_is_not_published(admin: Client) -> None:
+    draft = copied(admin)
+    admin.post(draft, form(("复购客户", "purchase_count >= 2")))
+    address = f"{VERSIONS}{number_of(draft)}/publish/"
+    seen = admin.get(address).context["seen"]
+    assert f'name="seen" value="{seen}"' in admin.get(address).content.decode()
+    admin.post(draft, form(("复购客户", "purchase_count >= 200")))
+    answer = admin.post(address, {"valid_from": "", "seen": seen})
+    assert answer.headers["Location"] == address
+    html = admin.get(address).content.decode()
+    assert "打开这一页以后草稿又改过" in html
+    assert RuleVersion.objects.get(pk=number_of(draft)).state == "draft"
+    assert Audit.objects.count() == 0
+    # A note is not what the rules say.
+    seen = admin.get(address).context["seen"]
+    admin.post(draft, form(("复购客户", "purchase_count >= 200"), note="改了备注"))
+    admin.post(address, {"valid_from": "", "seen": seen})
+    assert publishing.current_version().pk == number_of(draft)
+
+
+def test_of_two_who_edit_a_draft_the_second_is_told(admin: Client) -> None:
+    draft = copied(admin)
+    seen = admin.get(draft).context["seen"]
+    admin.post(draft, form(("复购客户", "purchase_count >= 2"), seen=seen))
+    answer = admin.post(draft, form(("大客户", "purchase_count >= 9"), seen=seen))
+    assert "草稿又被改过" in answer.content.decode()
+    assert stored(draft)[0][0][1] == "复购客户"
+    html = answer.content.decode()
+    assert 'value="大客户"' in html
+    assert f'name="seen" value="{answer.context["seen"]}"' in html
+    admin.post(draft, form(("大客户", "purchase_count >= 9"), seen=answer.context["seen"]))
+    assert stored(draft)[0][0][1] == "大客户"
+
+
+def test_a_version_that_cannot_be_evaluated_is_not_taken_for_the_one_in_force(admin: Client) -> None:
+    draft = copied(admin)
+    admin.post(draft, form(("复购客户", "purchase_count >= 2")))
+    admin.post(f"{VERSIONS}{number_of(draft)}/publish/")
+    for version in RuleVersion.objects.all():
+        version.rules.update(conditions=[{"field": "moon", "operator": ">", "value": 1}])
+    html = admin.post(f"{VERSIONS}1/roll-back/", follow=True).content.decode()
+    assert "没有回滚" in html
+    assert "已回滚" not in html
+    assert publishing.current_version().pk == number_of(draft)
+
+
+def at_once(*work: Callable[[], object]) -> list[object]:
+    """Do things side by side, each on connections of its own; return what came of each, or its error."""
+    barrier = Barrier(len(work))
+
+    def one(function: Callable[[], object]) -> object:
+        barrier.wait()
+        try:
+            return function()
+        except Exception as error:
+            return error
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(len(work)) as pool:
+        return list(pool.map(one, work))
+
+
+@pytest.mark.parametrize("_time", range(3))
+def test_of_many_who_publish_and_roll_back_at_once_each_is_done_once(admin: Client, _time: int) -> None:
+    draft = number_of(copied(admin))
+    admin.post(f"{VERSIONS}{draft}/change/", form(("复购客户", "purchase_count >= 2")))
+    done = at_once(
+        *[lambda: releasing.publish(draft, by="li")] * 3,
+        *[lambda: releasing.roll_back(1, by="wang")] * 3,
+        lambda: publishing.save_draft([], "别的", version=draft).pk,
+        lambda: releasing.withdraw(draft, by="zhao"),
+    )
+    assert [error for error in done[:6] if isinstance(error, Exception)] == []
+    assert isinstance(done[6], publishing.PublishedError | int)
+    assert isinstance(done[7], releasing.ReleasedError)
+    actions = list(Audit.objects.values_list("action", flat=True))
+    assert actions.count("publish_rules") == 1
+    # Whoever rolls back finds it done, or there is nothing to go back from yet.
+    assert actions.count("roll_back_rules") <= 1
+    assert RuleVersion.objects.filter(state="published").count() == 1 + len(actions)
+
+
+@pytest.mark.parametrize("_time", range(3))
+def test_a_draft_tried_and_thrown_away_at_once_is_one_or_the_other(admin: Client, _time: int) -> None:
+    draft = number_of(copied(admin))
+    clients = [Client(), Client()]
+    for client in clients:
+        client.cookies = admin.cookies
+    answers = at_once(
+        lambda: clients[0].post(f"{VERSIONS}{draft}/try/").status_code,
+        lambda: clients[1].post(f"{VERSIONS}{draft}/delete/", {"post": "yes"}).status_code,
+    )
+    assert {answer for answer in answers if answer not in (302, 404)} == set()
+    is_there = RuleVersion.objects.filter(pk=draft).exists()
+    assert ProfileRun.objects.filter(rule_version=draft).exists() <= is_there
 
 
 def test_a_draft_that_is_gone_or_a_draft_is_not_rolled_back_to(admin: Client) -> None:
