@@ -69,6 +69,7 @@ class Model:
 
         The paper's own, of r + x and b + x, overflows for those who buy often.
         """
+        import numpy as np
         from scipy.special import hyp2f1
 
         r, alpha, a, b = self.r, self.alpha, self.a, self.b
@@ -79,7 +80,7 @@ class Model:
             b += 1e-6
         z = t / (alpha + T + t)
         c = a + b + x - 1
-        return c / (a - 1) * (1 - (1 - z) ** (a - 1) * hyp2f1(a + b - 1 - r, a - 1, c, z))  # type: ignore[no-any-return]
+        return np.asarray(c / (a - 1) * (1 - (1 - z) ** (a - 1) * hyp2f1(a + b - 1 - r, a - 1, c, z)))
 
     def _expected_by_sum(self, t: float, x: "Column", T: "Column") -> "Column":  # noqa: N803
         """Return the same where the formula fails: it is the mean of g(p) over p, which is Beta(a, b + x) distributed.
@@ -107,7 +108,7 @@ class Model:
         differs = -np.expm1(-shape * np.log1p(p * ratio)) / p - rest * never_lost - p * lost_next
         b = b[place]
         line = (never_lost * b + lost_next * a) / (a + b)
-        return np.clip(line[:, 0] + (weights * differs).sum(axis=1), 0, never_lost[:, 0])
+        return np.asarray(np.clip(line[:, 0] + (weights * differs).sum(axis=1), 0, never_lost[:, 0]))
 
     def probabilities(self, T: "ArrayLike", up_to: int) -> "Column":  # noqa: N803
         """Return the probabilities of 0, 1, … up_to repeat purchases in a time T, as columns of a table."""
