@@ -36,15 +36,18 @@ def report_behaviours(
         return record_behaviours(items, source=source, now=now, create_missing=create_missing)
     items, named = _with_names(items)
     people = sort_out({one for one in map(_external_userid, items) if one is not None}, scope)
-    # Whose home is down counts as in scope: their items are refused as department_unavailable.
-    visible, known = people.visible | people.unknown, people.there
+    visible, known = people.visible, people.there
     taken: list[tuple[int, object]] = []
     refused: list[Rejection] = []
     for index, item in enumerate(items):
-        if index in named and (named[index] is None or named[index] not in visible):
+        external_userid = _external_userid(item)
+        if external_userid in people.unknown:
+            # Not left to the recording: the home may be back by then, and they may be out of scope.
+            refused.append(Rejection.because(index, "department_unavailable"))
+            continue
+        if index in named and external_userid not in visible:
             refused.append(Rejection.because(index, "unknown_customer"))
             continue
-        external_userid = _external_userid(item)
         if external_userid is None or external_userid in visible:
             taken.append((index, item))  # the former to be told what is wrong with it
             continue

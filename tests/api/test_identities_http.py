@@ -135,6 +135,24 @@ def test_a_home_that_is_down_is_told_to_a_restricted_key_only(fragile_department
     fragile_department.start()
 
 
+def test_whom_a_restricted_key_cannot_be_shown_is_not_recorded_on_the_off_chance(
+    fragile_department: PrivatePostgres,
+) -> None:
+    """Whether they are in scope cannot be told: nothing goes on to a home that may be back a moment later."""
+    make("there", home=101, follows=(follow("zhang"),))
+    claim(Api(), one("there"))
+    branch = Api("branch", departments=[100])
+    fragile_department.stop()
+    connections["dept_101"].close()
+    batch = [buy("p1"), {**buy("p2", external_userid="there"), "identity": None}]
+    done = branch.send("POST", BEHAVIOURS, {"behaviors": batch}).json()
+    # A home that has been asked for in vain names itself.
+    assert [(refused["code"], "dept_101" in refused["message"]) for refused in done["rejected"]] == [
+        ("department_unavailable", False), ("department_unavailable", False),
+    ]  # fmt: skip
+    fragile_department.start()
+
+
 def test_the_erased_are_given_none() -> None:
     make("wm1")
     api = Api()
