@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 from django.conf import settings
-from django.db import OperationalError, reset_queries
+from django.db import IntegrityError, OperationalError, reset_queries
 from django.utils import timezone
 
 from profiles import claims
@@ -40,8 +40,9 @@ logger = structlog.get_logger(__name__)
 
 # A block is one transaction: some 100 ms, for which refreshes of single customers of the bucket wait.
 BLOCK_SIZE = 5_000
-# deadlock_detected, serialization_failure, lock_not_available: others were in the way.
-TRY_AGAIN = {"40P01", "40001", "55P03"}
+# deadlock_detected, serialization_failure, lock_not_available: others were in the way. unique_violation: somebody took
+# a decision back just when the rule suggested anew; what is read the next time has it.
+TRY_AGAIN = {"40P01", "40001", "55P03", "23505"}
 TRIES = 8
 
 
@@ -89,7 +90,7 @@ def _try_block(claim: Claim, segments: SegmentPart, parts: "list[Part]") -> bool
         except BaseException as error:
             claim.position = position
             claim.tally.update(tally)
-            state = claims.sqlstate(error) if isinstance(error, OperationalError) else ""
+            state = claims.sqlstate(error) if isinstance(error, OperationalError | IntegrityError) else ""
             if state not in TRY_AGAIN or attempt == TRIES - 1:
                 raise
         logger.info("block_tried_again", home=claim.home, bucket=claim.bucket, sqlstate=state)

@@ -95,7 +95,7 @@ class FactReader:
     def __init__(self, home: int, bucket: int, as_of: date, needs: Needs) -> None:
         self.home, self.bucket = home, bucket
         self.needed = {key for key in needs.columns if is_beyond_totals(key)}
-        self.reader = Reader(home, bucket, as_of, Needs(needs.columns - self.needed), only_due=False)
+        self.reader = Reader(home, bucket, as_of, Needs(needs.columns - self.needed), only_due=False, due=False)
 
     def count(self) -> int:
         """Return how many customers there are."""

@@ -213,7 +213,8 @@ class Block:
 class Reader:
     """Reads the customers of one bucket block by block, with the facts that are needed.
 
-    names: classes to expect. lifecycle: by which settings lifecycles are to be told; None for not at all.
+    names: classes to expect. due: whether marks and reviews are read, too. lifecycle: by which settings lifecycles are
+    to be told; None for not at all.
     Database: outside transactions, one query for a block's end and one COPY for its customers, then one COPY each for
     windows, channels, tags, follows, customers whose totals go beyond as_of and those who may have come back, where
     there are such.
@@ -228,11 +229,12 @@ class Reader:
         needs: Needs,
         *,
         only_due: bool,
+        due: bool = True,
         names: Sequence[str] = (),
         lifecycle: LifecycleSettings | None = None,
     ) -> None:
         self.home, self.bucket, self.as_of, self.only_due = home, bucket, as_of, only_due
-        self.lifecycle = lifecycle
+        self.due, self.lifecycle = due, lifecycle
         self.needed = needs.columns
         asked = {"begun"} if lifecycle else set[str]()
         self.more = sorted((self.needed & MORE.keys()) | asked)
@@ -284,11 +286,12 @@ class Reader:
         if not self.knows_names:
             self._learn_names("SELECT profile FROM profile_counts WHERE bucket = %s", [self.bucket])
             self.knows_names = True
-        # Before the customers: what is recorded from here on has changed the mark.
-        marks = self._read(
-            MARKS.format(d=picked.where("d")), picked, {"customer_id": "bigint", "mark": "bigint", "day": "int"}
-        )
-        reviews = self._read(REVIEWS.format(v=picked.where("v")), picked, {"customer_id": "bigint", "day": "int"})
+        if self.due:
+            # Before the customers: what is recorded from here on has changed the mark.
+            marks = self._read(
+                MARKS.format(d=picked.where("d")), picked, {"customer_id": "bigint", "mark": "bigint", "day": "int"}
+            )
+            reviews = self._read(REVIEWS.format(v=picked.where("v")), picked, {"customer_id": "bigint", "day": "int"})
         more = "".join(f", {MORE[name]}" for name in self.more)
         select = BASE.format(c=picked.where("c"), r=picked.where("r"), more=more)
         layout = BASE_LAYOUT | dict.fromkeys(self.more, "int")
@@ -303,9 +306,10 @@ class Reader:
                 [columns.array(unknown)],
             )
         block = Block(picked.last, picked.is_last, self.names, found)
-        found["mark"] = _spread(block, marks["customer_id"], marks["mark"], 0)
-        found["mark_day"] = _spread(block, marks["customer_id"], marks["day"], columns.NO_DAY)
-        found["review_on"] = _spread(block, reviews["customer_id"], reviews["day"], columns.NO_DAY)
+        if self.due:
+            found["mark"] = _spread(block, marks["customer_id"], marks["mark"], 0)
+            found["mark_day"] = _spread(block, marks["customer_id"], marks["day"], columns.NO_DAY)
+            found["review_on"] = _spread(block, reviews["customer_id"], reviews["day"], columns.NO_DAY)
         return block
 
     def _learn_names(self, asked: str, params: list[Any]) -> None:

@@ -35,12 +35,11 @@ class Matches:
     because: "Column"
     similarities: "Column"
 
-    def of(self, row: int) -> slice:
-        """Return where a row's items are."""
+    def spans(self, rows: "Column") -> "tuple[Column, Column]":
+        """Return where the items of each of these rows begin and end."""
         import numpy as np
 
-        start, stop = np.searchsorted(self.rows, [row, row + 1])
-        return slice(int(start), int(stop))
+        return np.searchsorted(self.rows, rows), np.searchsorted(self.rows, rows + 1)
 
     def best(self, rows: int) -> "Column":
         """Return each row's best similarity, 0 where there is none."""

@@ -13,9 +13,12 @@ repeat, or whoever goes on after a crash, makes the same one, and one withdrawn 
 are those of when it was made or last refreshed. What is over goes after KEPT_DAYS.
 """
 
-from collections.abc import Iterable, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
@@ -31,6 +34,7 @@ from profiles.models import Action, ItemAffinity, ProfileRun
 from profiles.recommendations import matching, rules, scoring
 from profiles.recommendations.matching import Matches, Table
 from profiles.recommendations.rules import Compiled, Plan
+from profiles.recommendations.wording import Figure
 from profiles.rules import CentFacts, Needs, holds
 from profiles.totals import Block
 from scrm import sharding
@@ -44,9 +48,12 @@ logger = structlog.get_logger(__name__)
 
 NAMESPACE = UUID("5c0f6f0e-3a67-4d0b-9d52-6f5d2f9a1f4e")
 KEPT_DAYS = 400
+# Suggestions in one statement: between two of them a transaction must not be silent for seconds.
+CHUNK = 1_000
 PURCHASE_DAY = "last_purchase_day"
 OPEN, DECIDED, OLD = 0, 1, 2
 
+HAS_OPEN = "SELECT EXISTS (SELECT 1 FROM recommendations_@ WHERE state = 'open')"
 STORED = """
 SELECT r.customer_id, r.rule_id,
     CASE WHEN r.state = 'open' THEN 0 WHEN r.decided_at < %(old)s THEN 2 ELSE 1 END,
@@ -62,8 +69,8 @@ STORED_LAYOUT = {
     "decided_at": "time", "purchase_day": "int",
 }  # fmt: skip
 STORED_ITEMS = """
-SELECT r.customer_id, r.rule_id, r.items FROM recommendations_@ r
-WHERE r.customer_id BETWEEN %(first)s AND %(last)s AND r.state = 'open' AND r.action = 'cross_sell'
+SELECT r.customer_id, jsonb_path_query_array(r.items, '$[*].id') FROM recommendations_@ r
+WHERE r.customer_id BETWEEN %(first)s AND %(last)s AND r.state = 'open' AND r.rule_id = %(rule)s
 """
 BOUGHT = """
 SELECT i.customer_id, k.number
@@ -144,7 +151,10 @@ class Stored:
 
 
 class RecommendationPart:
-    """Makes, refreshes and ends the suggestions of one bucket. Without rules in use it is not active."""
+    """Makes, refreshes and ends the suggestions of one bucket.
+
+    Without rules in use it is not active, unless something is open still that they suggested while they were.
+    """
 
     def __init__(self, run: ProfileRun, home: int, bucket: int) -> None:
         self.run, self.home, self.bucket = run, home, bucket
@@ -152,9 +162,16 @@ class RecommendationPart:
         self.broken: dict[int, tuple[str, str]] = dict(self.plan.broken)
         self.table: Table | None = None
 
+    @cached_property
+    def has_open(self) -> bool:
+        """Whether any suggestion of the bucket is open. Database: the home's, a probe of an index."""
+        with sharding.cursor(self.home) as cursor:
+            cursor.execute(self._on_leaves(HAS_OPEN))
+            return bool(cursor.fetchone()[0])
+
     @property
     def is_active(self) -> bool:
-        return bool(self.plan.rules)
+        return bool(self.plan.rules) or self.has_open
 
     @property
     def needs(self) -> Needs:
@@ -187,17 +204,17 @@ class RecommendationPart:
     def write(self, cursor: Any, judged: Judged, rows: "Column") -> int:
         """Write what differs of some rows. Returns how many suggestions were written, made or ended.
 
-        Database: up to four statements, in the open transaction on the home.
+        Database: in the open transaction on the home, two statements and one for each CHUNK made or refreshed.
+        Memory: a chunk's rows, however many rules hold.
         """
         import numpy as np
 
         chosen = np.zeros(len(judged.block), dtype=bool)
         chosen[rows] = True
         written = self._end(cursor, judged, [one for one in judged.ended if chosen[one[0]]])
-        refreshed = [one for s in judged.suggested for one in self._values(judged, s, s.refreshed[chosen[s.refreshed]])]
-        written += self._execute(cursor, REFRESH, judged, refreshed)
-        made = [one for s in judged.suggested for one in self._values(judged, s, s.made[chosen[s.made]])]
-        written += self._execute(cursor, MAKE, judged, sorted(made, key=lambda one: int(one["customer_id"])))
+        for sql, place in ((REFRESH, "refreshed"), (MAKE, "made")):
+            for given in self._chunks(judged, chosen, place):
+                written += self._execute(cursor, sql, judged, given)
         if judged.forgotten is not None and (old := judged.forgotten[chosen[judged.forgotten]]).size:
             ids = columns.array(judged.block.column["customer_id"][old])
             cursor.execute(self._on_leaves(FORGET), {"ids": ids, "old": judged.now - timedelta(days=KEPT_DAYS)})
@@ -270,7 +287,7 @@ class RecommendationPart:
         return {"first": int(ids[0]), "last": int(ids[-1])}
 
     def _stored(self, block: Block, now: datetime) -> Stored:
-        longest = max(one.cooldown_days for one in self.plan.rules)
+        longest = max((one.cooldown_days for one in self.plan.rules), default=0)
         params = self._span(block) | {
             "since": now - timedelta(days=longest),
             "old": now - timedelta(days=KEPT_DAYS),
@@ -296,55 +313,46 @@ class RecommendationPart:
         return self.table
 
     def _items_differ(self, block: Block, rule: Compiled, open_rows: "Column", matches: Matches) -> "Column":
+        """Tell of whom other items are stored than those that match now, in whatever order."""
         import numpy as np
 
+        table = self._table()
+        known = {item: number for number, item in enumerate(table.items)}
         with sharding.cursor(self.home) as cursor:
-            cursor.execute(self._on_leaves(STORED_ITEMS), self._span(block))
-            stored = {
-                customer_id: {one["id"] for one in orjson.loads(items)}
-                for customer_id, rule_id, items in cursor.fetchall()
-                if rule_id == rule.rule_id
-            }
-        table, ids = self._table(), block.column["customer_id"]
-        return np.array(
-            [
-                stored.get(int(ids[row])) != {table.items[item] for item in matches.items[matches.of(row)].tolist()}
-                for row in open_rows.tolist()
-            ],
-            dtype=bool,
-        )
+            cursor.execute(self._on_leaves(STORED_ITEMS), self._span(block) | {"rule": rule.rule_id})
+            rows = cursor.fetchall()
+        size = len(table) + 1
+        pairs = [
+            (customer_id, known.get(item, size - 1)) for customer_id, items in rows for item in orjson.loads(items)
+        ]
+        there = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+        place, is_there = _places(block, there[:, 0])
+        stored = np.unique(place[is_there] * size + there[is_there, 1])
+        wanted = matches.rows * size + matches.items
+        differs = np.zeros(len(block), dtype=bool)
+        differs[np.setxor1d(stored, wanted) // size] = True
+        return differs[open_rows]
 
     # ---- writing -----------------------------------------------------------------------------------------------------
-    def _values(self, judged: Judged, suggested: Suggested, rows: "Column") -> Iterable[dict[str, Any]]:
-        rule, facts, ids = suggested.rule, judged.block.facts, judged.block.column["customer_id"]
-        for row in rows.tolist():
-            numbers: dict[str, Any] = {one.name: one.read(facts, row, judged.as_of) for one in rule.figures}
-            if rule.action == Action.WIN_BACK:
-                numbers[PURCHASE_DAY] = _iso(facts[PURCHASE_DAY][row])
-            items = self._items(suggested.matches, row)
-            reason = rule.wording.write(
-                numbers, items=[one["name"] for one in items], because=items[0]["because"] if items else ""
-            )
-            yield {
-                "customer_id": int(ids[row]),
-                "recommendation_id": str(recommendation_id(int(ids[row]), rule.rule_id, judged.as_of)),
-                "rule_id": rule.rule_id,
-                "action": str(rule.action),
-                "score": int(suggested.scores[row]),
-                "reason": reason,
-                "numbers": numbers,
-                "items": items,
-                "expires_at": (judged.now + timedelta(days=rule.expires_days)).isoformat(),
-            }
+    def _chunks(self, judged: Judged, chosen: "Column", place: str) -> "Iterator[list[dict[str, Any]]]":
+        """Yield the rows of what is made or refreshed, by customer, up to CHUNK at a time."""
+        import numpy as np
 
-    def _items(self, matches: Matches | None, row: int) -> list[dict[str, str]]:
-        if matches is None:
-            return []
-        table, those = self._table(), matches.of(row)
-        return [
-            {"id": table.items[item], "name": table.names[item], "because": table.names[why]}
-            for item, why in zip(matches.items[those].tolist(), matches.because[those].tolist(), strict=True)
-        ]
+        found = [rows[chosen[rows]] for rows in (getattr(one, place) for one in judged.suggested)]
+        if not found:
+            return
+        row = np.concatenate(found)
+        number = np.repeat(np.arange(len(found)), [len(rows) for rows in found])
+        order = np.lexsort((number, row))
+        writers = [Writer(self.table, one, judged) for one in judged.suggested]
+        for start in range(0, len(order), CHUNK):
+            part = order[start : start + CHUNK]
+            rows, numbers = row[part], number[part]
+            given = [
+                one for which in np.unique(numbers).tolist() for one in writers[which].rows(rows[numbers == which])
+            ]
+            given.sort(key=itemgetter("customer_id"))
+            yield given
 
     def _execute(self, cursor: Any, sql: str, judged: Judged, rows: Sequence[dict[str, Any]]) -> int:
         if not rows:
@@ -367,6 +375,90 @@ class RecommendationPart:
             },
         )
         return int(cursor.rowcount)
+
+
+class Writer:
+    """Writes rows of one rule's suggestions. What is the same for many (a number, an item) is written once."""
+
+    def __init__(self, table: Table | None, suggested: Suggested, judged: Judged) -> None:
+        self.table, self.suggested, self.judged = table, suggested, judged
+        self.known: dict[str, dict[Any, tuple[Any, str]]] = {one.name: {} for one in suggested.rule.figures}
+        self.items: dict[tuple[int, int], dict[str, str]] = {}
+
+    def rows(self, rows: "Column") -> Iterator[dict[str, Any]]:
+        rule, judged = self.suggested.rule, self.judged
+        ids = judged.block.column["customer_id"][rows].tolist()
+        figures = [self._figure(one, rows) for one in rule.figures]
+        names = [one.name for one in rule.figures]
+        last = judged.block.facts[PURCHASE_DAY][rows].tolist() if rule.action == Action.WIN_BACK else None
+        same = {
+            "rule_id": rule.rule_id,
+            "action": str(rule.action),
+            "expires_at": (judged.now + timedelta(days=rule.expires_days)).isoformat(),
+        }
+        make_id = id_maker(rule.rule_id, judged.as_of)
+        scores, items = self.suggested.scores[rows].tolist(), self._items(rows)
+        for place, customer_id in enumerate(ids):
+            numbers = {name: values[place][0] for name, values in zip(names, figures, strict=True)}
+            if last is not None:
+                numbers[PURCHASE_DAY] = last[place].isoformat() if isinstance(last[place], date) else None
+            texts = {name: values[place][1] for name, values in zip(names, figures, strict=True)}
+            those = items[place] if items else []
+            yield {
+                **same,
+                "customer_id": customer_id,
+                "recommendation_id": make_id(customer_id),
+                "score": scores[place],
+                "reason": rule.wording.put(
+                    texts, items="、".join([one["name"] for one in those]), because=those[0]["because"] if those else ""
+                ),
+                "numbers": numbers,
+                "items": those,
+            }
+
+    def _figure(self, figure: Figure, rows: "Column") -> list[tuple[Any, str]]:
+        known, as_of = self.known[figure.name], self.judged.as_of
+        values = self.judged.block.facts[figure.key][rows].tolist()
+        for value in set(values) - known.keys():
+            number = figure.read(value, as_of)
+            known[value] = (number, figure.show(number))
+        return [known[value] for value in values]
+
+    def _items(self, rows: "Column") -> list[list[dict[str, str]]]:
+        if self.suggested.matches is None or self.table is None:
+            return []
+        found = self.suggested.matches
+        starts, stops = found.spans(rows)
+        items, because = found.items.tolist(), found.because.tolist()
+        return [
+            [self._item(items[place], because[place]) for place in range(start, stop)]
+            for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)
+        ]
+
+    def _item(self, item: int, why: int) -> dict[str, str]:
+        table, found = self.table, self.items.get((item, why))
+        if found is None:
+            assert table is not None
+            found = {"id": table.items[item], "name": table.names[item], "because": table.names[why]}
+            self.items[item, why] = found
+        return found
+
+
+def id_maker(rule_id: int, day: date) -> Callable[[int], str]:
+    """Return what makes recommendation_id() of customers, as hexadecimal digits: uuid5, without an object for each.
+
+    >>> UUID(id_maker(7, date(2026, 11, 26))(1000000000003)) == recommendation_id(1000000000003, 7, date(2026, 11, 26))
+    True
+    """
+    begun, end = hashlib.sha1(NAMESPACE.bytes, usedforsecurity=False), f"/{rule_id}/{day.isoformat()}"
+
+    def make(customer_id: int) -> str:
+        digest = begun.copy()
+        digest.update(f"{customer_id}{end}".encode())
+        found = digest.hexdigest()
+        return f"{found[:12]}5{found[13:16]}{'89ab'[int(found[16], 16) & 3]}{found[17:32]}"
+
+    return make
 
 
 def recommendation_id(customer_id: int, rule_id: int, day: date) -> UUID:
@@ -397,8 +489,3 @@ def _days(column: "Column") -> "Column":
     days = np.asarray(column, dtype="datetime64[D]")
     numbers = (days - np.datetime64(columns.EPOCH, "D")).astype(np.int64)
     return np.where(np.isnat(days), columns.NO_DAY, numbers)
-
-
-def _iso(value: Any) -> str | None:
-    day = value.item() if hasattr(value, "item") else value
-    return day.isoformat() if isinstance(day, date) else None

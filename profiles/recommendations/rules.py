@@ -8,6 +8,7 @@ broken       named in `error` and in the run's summary; what it suggested stays 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import structlog
@@ -44,7 +45,7 @@ class Compiled:
     cooldown_days: int
     rate: float
 
-    @property
+    @cached_property
     def figures(self) -> tuple[Figure, ...]:
         """The numbers that are kept of a suggestion: what its conditions compare, and what its reason says."""
         found = {one.name: one for one in (*wording.figures_of(self.filter.conditions), *self.wording.figures)}
@@ -66,7 +67,7 @@ class Plan:
     rules: tuple[Compiled, ...] = ()
     broken: Mapping[int, tuple[str, str]] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def needs(self) -> Needs:
         found = Needs()
         for rule in self.rules:

@@ -24,6 +24,7 @@ from profiles.rules import FIELDS, Condition, Fact, Field, Kind, Needs, RuleErro
 
 MAX_LENGTH = 200
 ITEMS, BECAUSE = "items", "because"
+ITEMS_SLOT, BECAUSE_SLOT = f"{{{ITEMS}}}", f"{{{BECAUSE}}}"
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _FIGURE = re.compile(r"([a-z_]+)(?:@([a-z][a-z0-9_]*))?(?:\[([0-9]{1,9})d\])?", re.ASCII)
 NOTHING = "—"
@@ -38,19 +39,16 @@ class Figure:
     field: Field
     key: str
 
-    def read(self, facts: Mapping[str, Any], row: int, as_of: date) -> int | str | None:
-        """Return what a row of a block's facts says, as JSON takes it."""
-        value = facts[self.key][row]
+    def read(self, value: Any, as_of: date) -> int | str | None:
+        """Return what a value of a block's facts says, as JSON takes it. value: Python's own, as tolist() gives it."""
         if self.field.kind is Kind.DAYS:
-            day = value.item() if hasattr(value, "item") else value
-            return (as_of - day).days if isinstance(day, date) and day < as_of else None
+            return (as_of - value).days if isinstance(value, date) and value < as_of else None
         if self.field.kind is Kind.CHOICE:
             return str(value) if value else None
         if value is None or math.isnan(value):
             return None
         if is_amount(self.key):
-            cents = round(float(value)) if not isinstance(value, int) else value
-            return str((Decimal(int(cents)) / 100).quantize(Decimal("0.01")))
+            return str((Decimal(round(value)) / 100).quantize(Decimal("0.01")))
         if self.field.kind is Kind.COUNT:
             return int(value)
         return str(Decimal(str(float(value))).quantize(Decimal("0.01")))
@@ -79,11 +77,13 @@ class Wording:
 
     def write(self, numbers: Mapping[str, Any], *, items: Iterable[str] = (), because: str = "") -> str:
         """Return the reason. numbers: {Figure.name: what it read}."""
-        texts = {f"{{{ITEMS}}}": "、".join(items) or NOTHING, f"{{{BECAUSE}}}": because or NOTHING}
-        return "".join(
-            part.show(numbers.get(part.name)) if isinstance(part, Figure) else texts.get(part, part)
-            for part in self.parts
-        )
+        texts = {one.name: one.show(numbers.get(one.name)) for one in self.figures}
+        return self.put(texts, items="、".join(items), because=because)
+
+    def put(self, texts: Mapping[str, str], *, items: str = "", because: str = "") -> str:
+        """Return the reason of texts that are made already: {Figure.name: as it is shown}."""
+        slots = {ITEMS_SLOT: items or NOTHING, BECAUSE_SLOT: because or NOTHING}
+        return "".join([texts[part.name] if isinstance(part, Figure) else slots.get(part, part) for part in self.parts])
 
 
 def read(template: str) -> Wording:
@@ -111,8 +111,7 @@ def read(template: str) -> Wording:
         parts.append(match[0] if match[1] in (ITEMS, BECAUSE) else _figure(match[1]))
     parts.append(template[end:])
     if any(
-        isinstance(part, str) and part not in (f"{{{ITEMS}}}", f"{{{BECAUSE}}}") and re.search("[{}]", part)
-        for part in parts
+        isinstance(part, str) and part not in (ITEMS_SLOT, BECAUSE_SLOT) and re.search("[{}]", part) for part in parts
     ):
         raise RuleError("花括号要成对，只能用来写占位，例如 {total_amount}", "reason")
     return Wording(tuple(part for part in parts if part))

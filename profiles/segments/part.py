@@ -99,12 +99,17 @@ class SegmentPart:
     def __init__(self, run: ProfileRun, home: int, bucket: int) -> None:
         self.run, self.home, self.bucket = run, home, bucket
         self.broken: dict[int, tuple[str, str]] = {}
+        self.versions: dict[int, int] = {}
         self.reload()
 
     def reload(self) -> None:
         """Read what is to be judged now. Database: one query on the control database."""
         self.plan = read_plan()
-        self.broken |= self.plan.broken
+        judged = {one.segment_id: one.version for one in self.plan.judged}
+        # Whoever was broken and has been mended since is judged as another version, or for the first time.
+        mended = {one for one, version in judged.items() if self.versions.get(one) != version}
+        self.broken = {one: why for one, why in self.broken.items() if one not in mended} | dict(self.plan.broken)
+        self.versions = judged
 
     @property
     def known(self) -> frozenset[int]:

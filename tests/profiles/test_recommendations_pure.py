@@ -129,5 +129,6 @@ def test_matches_are_those_of_one_customer_at_a_time(history: list[set[str]], cu
             if one.item_id in basket and one.other_id not in basket:
                 best[one.other_id] = max(best.get(one.other_id, 0), one.score)
         wanted = sorted(best, key=lambda item: (-best[item], item))[:3]
-        assert [table.items[item] for item in found.items[found.of(row)].tolist()] == wanted
+        (start,), (stop,) = found.spans(np.array([row]))
+        assert [table.items[item] for item in found.items[start:stop].tolist()] == wanted
     assert found.best(max(len(customers), 1)).max() == max(found.similarities, default=0)
