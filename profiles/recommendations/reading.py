@@ -144,6 +144,8 @@ def _where(home: int, asked: Asked, scope: Scope) -> tuple[str, dict[str, Any]]:
             "AND f.lost_at IS NULL AND f.userid = %(staff)s)"
         )
         params["staff"] = asked.staff
+        if not scope.is_everything and asked.staff not in scope.staff:
+            conditions.append("FALSE")  # of whom others follow besides, nothing is told
     if asked.state is not None:
         conditions.append(f"{STATE} = %(state)s")
         params["state"] = asked.state

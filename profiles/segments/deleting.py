@@ -26,7 +26,7 @@ FORGET = """
 DELETE FROM segment_members_@ WHERE (customer_id, bucket, segment_id) IN (
     SELECT customer_id, bucket, segment_id FROM segment_members_@ WHERE segment_id = ANY(%s) LIMIT %s)
 """
-FORGET_DAYS = "DELETE FROM segment_days WHERE NOT (segment_id = ANY(%s))"
+FORGET_DAYS = "DELETE FROM segment_days WHERE segment_id = ANY(%s)"
 
 
 def forget_deleted() -> int:
@@ -45,7 +45,7 @@ def _forget_home(home: int) -> int:
             there[bucket] = [segment for (segment,) in cursor.fetchall()]
     # Asked after the members were: a segment is saved before anybody is in it.
     known = set(Segment.objects.values_list("pk", flat=True))
-    gone = 0
+    gone, forgotten = 0, set[int]().union(*there.values()) - known
     for bucket, segments in there.items():
         deleted = sorted(set(segments) - known)
         while deleted:
@@ -58,5 +58,5 @@ def _forget_home(home: int) -> int:
                 break
     if gone:
         with sharding.atomic_home(home), sharding.cursor(home) as cursor:
-            cursor.execute(FORGET_DAYS, [sorted(known)])
+            cursor.execute(FORGET_DAYS, [sorted(forgotten)])
     return gone

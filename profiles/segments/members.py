@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
 
+from django.db import OperationalError
 from django.utils import timezone
 
 from customers.access import EVERYTHING, Scope
@@ -18,6 +19,7 @@ from profiles.segments.writing import lock_bucket, write_changes
 from scrm import sharding
 
 MAX_AT_ONCE = 1_000
+IN_THE_WAY = {"55P03", "40P01"}  # lock_not_available, deadlock_detected
 BATCH = 1_000
 # Ascending, from the index of each partition.
 BATCH_OF_MEMBERS = """
@@ -55,8 +57,8 @@ class InSegment:
 class ChangedMembers:
     """added and removed: how many were; who was so already counts in neither.
 
-    unknown: external_userids of nobody in scope. unavailable: homes that could not be written to; their customers are
-    as they were.
+    unknown: external_userids of nobody in scope. unavailable: homes that could not be written to, or not all of them as
+    somebody else was at it for five seconds; repeat it.
     """
 
     added: int = 0
@@ -125,6 +127,10 @@ def change_members(
         try:
             _change_bucket(segment.pk, home, bucket, list(group), by, done)
         except sharding.HomeUnavailableError:
+            done.unavailable = sorted({*done.unavailable, home})
+        except OperationalError as error:
+            if getattr(error.__cause__, "sqlstate", None) not in IN_THE_WAY:
+                raise
             done.unavailable = sorted({*done.unavailable, home})
     return done
 

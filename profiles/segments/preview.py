@@ -12,6 +12,7 @@ from datetime import date
 from time import monotonic
 
 from customers.access import EVERYTHING, Scope
+from profiles import columns
 from profiles.facts import FactReader
 from profiles.rules import CentFacts, Filter, holds
 from profiles.segments.part import as_of_now
@@ -20,12 +21,15 @@ from scrm.sharding.ids import BUCKETS
 
 SECONDS = 2.0
 BLOCK_SIZE = 10_000
-VISIBLE = "SELECT count(*) FROM customers WHERE customer_id = ANY(%s) AND bucket = %s AND {}"
+ALL_VISIBLE = "SELECT count(*) FROM customers WHERE {}"
+VISIBLE = "SELECT count(*) FROM customers WHERE customer_id = ANY(%s::bigint[]) AND bucket = %s AND {}"
 
 
 @dataclass
 class Preview:
     """found: of the customers looked at, those whom the filter holds. customers: all there are (in homes that answer).
+
+    Who is not in scope counts in none of the three.
 
     unavailable: homes that could not be asked; of their customers nothing is known.
     """
@@ -80,12 +84,12 @@ def _preview_home(home: int, filter_: Filter, scope: Scope, as_of: date, until: 
                 facts = CentFacts(block.facts, customer_id=block.column["customer_id"])
                 ids = block.column["customer_id"][holds(filter_, facts, as_of)]
                 found += _count(home, bucket, ids.tolist(), scope)
-            looked_at += len(block)
+            looked_at += _count(home, bucket, block.column["customer_id"].tolist(), scope)
             after = picked.last
             if picked.is_last:
                 break
         else:
-            return found, looked_at, max(_customers(home), looked_at + 1)
+            return found, looked_at, max(_customers(home, scope), looked_at + 1)
     # All of them: whoever has come or gone meanwhile makes it no less exact.
     return found, looked_at, looked_at
 
@@ -95,12 +99,16 @@ def _count(home: int, bucket: int, ids: list[int], scope: Scope) -> int:
         return len(ids)
     condition, params = scope.sql(home)
     with sharding.cursor(home) as cursor:
-        cursor.execute(VISIBLE.format(condition), [ids, bucket, *params])
+        cursor.execute(VISIBLE.format(condition), [columns.array(ids), bucket, *params])
         return int(cursor.fetchone()[0])
 
 
-def _customers(home: int) -> int:
+def _customers(home: int, scope: Scope) -> int:
     with sharding.cursor(home) as cursor:
+        if not scope.is_everything:
+            condition, params = scope.sql(home)
+            cursor.execute(ALL_VISIBLE.format(condition), params)
+            return int(cursor.fetchone()[0])
         # Good enough for an estimate: the statistics of the tables, kept by autovacuum, counted where there are none.
         cursor.execute(
             "SELECT COALESCE(sum(GREATEST(reltuples, 0)), 0)::bigint, bool_or(reltuples < 0) FROM pg_class "

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import time_machine
 
+from customers.directory import upsert_many
 from customers.models import Department, Staff
+from customers.records import CustomerData, FollowData
 from profiles.models import RecommendationRule
 from scrm.held import forget_all
 from tests.api.clients import ALL_BUT_PII, Api, customer, fields, problem
@@ -157,6 +159,9 @@ def test_out_of_scope_there_is_nothing(company: None) -> None:
     theirs = stored()[0]
     assert problem(south.send("POST", f"{of('wmA')}{theirs.recommendation_id}/accept/")) == (404, "unknown_customer")
     assert [one["external_userid"] for one in read(south, LIST)["results"]] == ["wmB"]
+    upsert_many([CustomerData("wmB", follows=(FollowData("chen"), FollowData("zhang")))])
+    assert read(south, f"{LIST}?staff=zhang")["results"] == []  # of whom else they know, nothing is told
+    assert [one["external_userid"] for one in read(south, f"{LIST}?staff=chen")["results"]] == ["wmB"]
     assert {one.state for one in stored()} == {"open"}
 
 
