@@ -27,7 +27,7 @@ from .fields import (
     is_amount,
     read_key,
 )
-from .filters import Filter, find_cycle, holds, in_order
+from .filters import Filter, holds
 from .judging import (
     CentFacts,
     Explanation,
@@ -75,11 +75,9 @@ __all__ = [
     "describe_condition",
     "evaluate",
     "explain",
-    "find_cycle",
     "format_conditions",
     "from_json",
     "holds",
-    "in_order",
     "is_amount",
     "lifecycle",
     "needs_of",

@@ -6,7 +6,6 @@
 Every field may be used. Facts are as of a day: segments are judged as of tomorrow, so that today counts.
 """
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -98,49 +97,3 @@ def holds(found: Filter, facts: Facts, as_of: date) -> "NDArray[np.bool_]":
     columns = Columns(facts, as_of)
     groups = [np.logical_and.reduce([judge_now(one, columns) for one in group]) for group in found.groups]
     return np.asarray(np.logical_or.reduce(groups), dtype=bool)
-
-
-def find_cycle(references: Mapping[str, Iterable[str]]) -> list[str]:
-    """Return a circle of segments that refer to each other, its first one again at its end; empty if there is none.
-
-    references: {segment: those that its filter names}; unknown ones lead nowhere.
-
-    >>> find_cycle({"1": ["2"], "2": ["3"], "3": ["1"], "4": ["1"]})
-    ['1', '2', '3', '1']
-    >>> find_cycle({"1": ["1"]}), find_cycle({"1": ["2", "3"], "2": ["3"], "3": []})
-    (['1', '1'], [])
-    """
-    done: set[str] = set()
-    for start in references:
-        if start in done:
-            continue
-        # Depth first without recursion: a chain may be as long as there are segments.
-        stack, path = [(start, iter(references[start]))], [start]
-        while stack:
-            current, following = stack[-1]
-            step = next((one for one in following if one not in done), None)
-            if step is None:
-                done.add(current)
-                stack.pop()
-                path.pop()
-            elif step in path:
-                return [*path[path.index(step) :], step]
-            else:
-                stack.append((step, iter(references.get(step, ()))))
-                path.append(step)
-    return []
-
-
-def in_order(references: Mapping[str, Iterable[str]]) -> list[str]:
-    """Return segments such that each comes after those that it refers to. There must be no circle (see find_cycle).
-
-    >>> in_order({"1": ["3"], "2": [], "3": ["2", "9"]})
-    ['2', '3', '1']
-    """
-    waits = {one: set(others) & references.keys() - {one} for one, others in references.items()}
-    ordered: list[str] = []
-    while waits:
-        free = [one for one, others in waits.items() if not others & waits.keys()] or list(waits)
-        ordered += free
-        waits = {one: others for one, others in waits.items() if one not in free}
-    return ordered

@@ -192,9 +192,7 @@ def test_a_home_that_is_down_is_named_and_the_rest_is_shown(
     assert lost.status_code == 503
     assert "归属库 dept_101 暂时无法连接" in lost.content.decode()
     assert admin.get(f"{LIST}{ids[0]}/").status_code == 200
-    home = admin.get("/admin/")
-    assert home.status_code == 200
-    assert "下面的数字不含其中的客户" in home.content.decode()
+    assert admin.get("/admin/").status_code == 200  # of kept figures: it asks no home
     homes = admin.get("/admin/sharding/home/")
     assert "无法连接" in homes.content.decode()
 
