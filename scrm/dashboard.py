@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 from zlib import crc32
 
 from django.http import HttpRequest
@@ -57,7 +58,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     }
     if context["may_see_customers"]:
         span = int(request.GET["days"]) if request.GET.get("days") in {str(days) for days in SPANS} else SPANS[0]
-        context |= figures(run, span)
+        context |= figures(run, span, user)
     if may_see_runs:
         context |= {
             "run": run,
@@ -68,7 +69,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     return context
 
 
-def figures(run: ProfileRun | None, span: int) -> dict[str, Any]:
+def figures(run: ProfileRun | None, span: int, user: Any) -> dict[str, Any]:
     """Return all that is shown of customers. Database: control."""
     overview = kept_overview()
     counts = overview.counts
@@ -84,7 +85,7 @@ def figures(run: ProfileRun | None, span: int) -> dict[str, Any]:
         "counts": counts,
         "stale": [(home, overview.days.get(home)) for home in counts.unavailable],
         "figures_day": overview.day,
-        "tiles": tiles(overview, latest, past, run),
+        "tiles": tiles(overview, latest, past, run, user),
         "legend": [(name, hues[name], count, share(count, counts.total)) for name, count in counts.classes.items()],
         "rows": [
             (home, [found.get(name, 0) for name in counts.classes], found.get(None, 0), sum(found.values()))
@@ -129,8 +130,13 @@ class Tile:
         return "is-good" if (self.change["way"] == "up") == self.is_good else "is-bad"
 
 
-def tiles(overview: Overview, latest: dict[str, Latest], past: dict[str, Latest], run: ProfileRun | None) -> list[Tile]:
-    """Return the key figures. Those of before are None where there was no run a week earlier."""
+def tiles(
+    overview: Overview, latest: dict[str, Latest], past: dict[str, Latest], run: ProfileRun | None, user: Any
+) -> list[Tile]:
+    """Return the key figures, and links only to what the user may open.
+
+    Those of before are None where there was no run a week earlier.
+    """
     counts, total = overview.counts, overview.counts.total
     before = summing.add_counts(summing.counts_of("classes", data) for data in past["classes"].data.values())
     had = bool(past["classes"].data)
@@ -146,7 +152,7 @@ def tiles(overview: Overview, latest: dict[str, Latest], past: dict[str, Latest]
     best = first_class(run)
     if best:
         now = counts.classes.get(best, 0)
-        url = f"{customers}?profile={best}"
+        url = f"{customers}?{urlencode({'profile': best})}"
         hue = with_hues(counts.classes).get(best, crc32(best.encode()) % HUES)
         moved = _change(now, before.get(best, 0), had=had)
         found.append(Tile("best", best, f"{now:,}", f"占 {share(now, total)}", moved, True, url, hue))
@@ -163,7 +169,8 @@ def tiles(overview: Overview, latest: dict[str, Latest], past: dict[str, Latest]
     found.append(
         Tile(
             "loss", "高流失风险", f"{high:,}", f"另有 {medium:,} 位中风险",
-            _change(high, high_before, had=bool(past["loss"].data)), False, warned_url(),
+            _change(high, high_before, had=bool(past["loss"].data)), False,
+            warned_url(may_see_segments=user.has_perm("profiles.view_segment")),
         )
     )  # fmt: skip
     expected, expected_before = (summing.add_value(kinds["value"].data.values()) for kinds in (latest, past))
@@ -175,6 +182,8 @@ def tiles(overview: Overview, latest: dict[str, Latest], past: dict[str, Latest]
     else:
         worth, note, moved = "—", "还没有价值估计", None
     found.append(Tile("value", "未来 90 天预计消费", worth, note, moved, True))
+    if not user.has_perm("profiles.view_recommendation"):
+        return found
     actions = _counts(latest["actions"])
     todo, todo_before = sum(actions.values()), sum(_counts(past["actions"]).values())
     names = dict(Action.choices)
@@ -216,8 +225,10 @@ def _url(name: str) -> str:
         return ""
 
 
-def warned_url() -> str:
+def warned_url(*, may_see_segments: bool) -> str:
     """Return where customers with a high loss warning are listed: a segment of just these, else where to make one.
+
+    "" where there is none and the list of segments may not be seen.
 
     Database: control.
     """
@@ -225,7 +236,7 @@ def warned_url() -> str:
     for pk, groups in warned.values_list("pk", "groups"):
         if groups == WARNED:
             return f"{reverse('admin:customers_customer_changelist')}?segment={pk}"
-    return _url("admin:profiles_segment_changelist")
+    return _url("admin:profiles_segment_changelist") if may_see_segments else ""
 
 
 # ---------------------------------------------------------------------------------------------------------------- cards

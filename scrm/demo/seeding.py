@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.contrib.auth import get_user_model
 from django.utils import timezone
@@ -11,10 +11,26 @@ from customers.directory import upsert_many
 from customers.identities import IMPORT, Claim, claim_identities
 from customers.identity_kinds import digests_of
 from profiles.behaviours import record_behaviours
+from profiles.models import Segment
+from profiles.segments.definitions import create_segment
 from scrm.api.keys import create_key, digest_of
 from scrm.api.models import ApiKey
 from scrm.demo.company import Company
 
+# (name, what it is for, its conditions); the first is where the home page's tile of warnings leads to.
+SEGMENTS: list[tuple[str, str, list[list[dict[str, Any]]]]] = [
+    ("高流失风险", "复购过、正在走开的买家，请导购尽快联系",
+     [[{"field": "loss_warning", "operator": "is", "value": "high"}]]),
+    ("重要客户回访", "买得多的客户，两个月没有再买",
+     [[{"field": "rfm_segment", "operator": "is", "value": "重要价值客户"},
+       {"field": "days_since_last_purchase", "operator": ">", "value": 60}],
+      [{"field": "rfm_segment", "operator": "is", "value": "重要保持客户"}]]),
+    ("门店常客", "近 90 天在门店购买两次以上",
+     [[{"field": "purchase_count", "operator": ">=", "value": 2, "window_days": 90, "channel": "store"}]]),
+    ("加好友未下单", "近 60 天加了好友，还没有买过",
+     [[{"field": "days_since_added", "operator": "<=", "value": 60},
+       {"field": "purchase_count", "operator": "==", "value": 0}]]),
+]  # fmt: skip
 BATCH = 2_000
 SOURCE = "demo"
 MEMBER_NO = "member_no"
@@ -59,6 +75,15 @@ def seed_behaviours(company: Company, progress: Progress) -> int:
         accepted += done.accepted
         progress(len(batch))
     return accepted
+
+
+def seed_segments() -> int:
+    """Save some segments; the next run finds out who is in them. Repeatable. Returns how many were new."""
+    there = set(Segment.objects.values_list("name", flat=True))
+    wanted = [one for one in SEGMENTS if one[0] not in there]
+    for name, description, groups in wanted:
+        create_segment(name=name, description=description, groups=groups, by=SOURCE)
+    return len(wanted)
 
 
 def ensure_login(username: str, password: str) -> None:

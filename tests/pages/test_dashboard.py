@@ -1,24 +1,32 @@
 """The home page: from kept figures, whatever there is of them."""
 
 import doctest
+import json
+import re
 from collections.abc import Callable
 from datetime import timedelta
+from html import unescape
 from importlib import import_module
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from django.db import connections
+from django.http import QueryDict
 from django.test import Client
 from django.utils import timezone
 
 from customers.directory import upsert
 from customers.records import CustomerData
-from profiles import runs
+from profiles import publishing, runs
 from profiles.days import day_of
 from profiles.models import DailyFigure, ProfileRun, Segment
+from profiles.rules import Rule as ParsedRule
+from profiles.rules import parse_conditions
 from profiles.runs import run_all, start_run
 from scrm import held
 from scrm.dashboard import WARNED
+from scrm.demo.seeding import SEGMENTS, seed_segments
 from tests.counting import Counted, executed
 from tests.profiles.nights import crowd
 from tests.servers import PrivatePostgres
@@ -90,6 +98,59 @@ def test_key_figures_and_their_change_in_a_week(admin: Client, a_month: list[Pro
     segment = Segment.objects.create(name="要流失的", groups=WARNED)
     tiles = {tile.key: tile for tile in admin.get("/admin/").context["tiles"]}
     assert tiles["loss"].url == f"/admin/customers/customer/?segment={segment.pk}"
+
+
+@pytest.mark.usefixtures("company")
+def test_links_lead_only_to_what_may_be_opened(admin: Client, staff_with: Callable[..., Client]) -> None:
+    version = publishing.save_draft([ParsedRule("大客户&home=101#", parse_conditions("purchase_count > 0"))], "其他")
+    publishing.publish(version.pk, by="test")
+    run_all(start_run("manual", today()))
+    held.forget_all()
+    tiles = {tile.key: tile for tile in admin.get("/admin/").context["tiles"]}
+    assert QueryDict(tiles["best"].url.partition("?")[2]).dict() == {"profile": "大客户&home=101#"}
+    assert tiles["loss"].url == "/admin/profiles/segment/"
+    operator = staff_with("customers.view_customer")
+    tiles = {tile.key: tile for tile in operator.get("/admin/").context["tiles"]}
+    assert list(tiles) == ["total", "best", "alive", "loss", "value"]
+    assert [operator.get(tile.url).status_code for tile in tiles.values() if tile.url] == [200, 200]
+
+
+@pytest.mark.usefixtures("company")
+def test_the_demo_has_segments_and_the_tile_of_warnings_leads_to_one(admin: Client) -> None:
+    assert (seed_segments(), seed_segments()) == (len(SEGMENTS), 0)
+    run_all(start_run("manual", today()))
+    held.forget_all()
+    context = admin.get("/admin/").context
+    shown = {name: members for _pk, name, members, _change in context["segments"]}
+    assert shown["门店常客"] > 0
+    assert shown["加好友未下单"] > 0
+    warned = Segment.objects.get(groups=WARNED)
+    loss = next(tile for tile in context["tiles"] if tile.key == "loss")
+    assert loss.url == f"/admin/customers/customer/?segment={warned.pk}"
+
+
+@pytest.mark.usefixtures("clean_databases")
+def test_thirty_classes_of_names_that_are_markup(admin: Client) -> None:
+    names = [f"</script><img src=x onerror=alert({n})>\"'&\u2028{n}" for n in range(30)]
+    segment = Segment.objects.create(name=names[0], groups=[])
+    for ago in (9, 1, 0):
+        for home in (100, 101):
+            classes = {name: n + ago for n, name in enumerate(names)}
+            moves = [[None, names[0], 1], *([before, after, 2] for before, after in pairwise(names))]
+            for kind, data in (
+                ("classes", {"classes": classes, "unclassified": 0, "last_id": 10**17}),
+                ("moves", {"1": moves}), ("segments", {str(segment.pk): 3}), ("lifecycle", {"new": 0}), ("loss", {}),
+                ("value", {"bins": [], "scored": 0, "alive_sum": 0, "purchases": "0"}),
+                ("rfm", {"cells": [], "segments": {}}), ("cohorts", {"cells": [["2026-09", "2026-10", 1]]}),
+            ):  # fmt: skip
+                DailyFigure.objects.create(kind=kind, day=today() - timedelta(days=ago), home=home, run_id=1, data=data)
+    html = home_page(admin)
+    assert "<img" not in html
+    assert "onerror=alert(0)&gt;" in html
+    charts = [json.loads(unescape(one)) for one in re.findall(r'data-value="([^"]*)"', html)]
+    # The seven largest and the others together; of homes all thirty.
+    assert [len(one["datasets"]) for one in charts][:2] == [8, 30]
+    assert sum(sum(one["data"][-1:]) for one in charts[0]["datasets"]) == 2 * sum(range(30))
 
 
 def test_the_trend_is_of_as_many_days_as_asked(admin: Client, a_month: list[ProfileRun]) -> None:
