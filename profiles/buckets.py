@@ -3,12 +3,14 @@
 | mode        | when                                                       | reads                   | writes         |
 |-------------|------------------------------------------------------------|-------------------------|----------------|
 | report      | a backtest, or as_of is before the bucket's last one       | everybody               | the claim only |
-| full        | not all of the bucket is judged by the run's rules, or the | everybody               | what differs   |
-|             | run asks for it                                            |                         |                |
+| full        | not all of the bucket is judged by the run's rules, one of | everybody               | what differs   |
+|             | them is broken, or the run asks for it                     |                         |                |
 | incremental | otherwise                                                  | dirty, review_on ≤ as_of| what differs   |
 
 The mode is settled when a claim is first begun. A full judgement by other rules takes the bucket's rule_version away
 until its end: a bucket that was left half way is judged in full by the next run, whatever became of the claim.
+While a rule is broken the bucket has no rule_version. A published rule is broken by what nobody told us of, and mended
+the same way, with the same number: nothing else says whose class it decided, or will.
 """
 
 from collections.abc import Callable
@@ -46,9 +48,9 @@ def begin(cursor: Any, claim: Claim, as_of: date, rule_set: RuleSet, *, full: bo
     cursor.execute(READ_STATE, [claim.bucket])
     last_as_of, version = cursor.fetchone() or (None, None)
     if not claim.mode:
-        claim.mode = _mode(as_of, last_as_of, differs=full or version != rule_set.version)
+        claim.mode = _mode(as_of, last_as_of, differs=full or version is None or version != _judged_by(rule_set))
     if claim.mode != REPORT:
-        cursor.execute(BEGIN_STATE, [claim.bucket, as_of, rule_set.version])
+        cursor.execute(BEGIN_STATE, [claim.bucket, as_of, _judged_by(rule_set)])
     claim.total = _reader(claim, as_of, rule_set).count()
     claims.advance(cursor, claim)
 
@@ -62,7 +64,7 @@ def classify(claim: Claim, as_of: date, rule_set: RuleSet, *, on_progress: Calla
     """
     reader = _reader(claim, as_of, rule_set)
     compared = sorted({condition.key for condition in rule_set.conditions})
-    writer = Writer(claim, as_of, rule_set.version, compared)
+    writer = Writer(claim, as_of, rule_set.version, compared, judged_by=_judged_by(rule_set))
     is_last = False
     while not is_last:
         block = reader.read(claim.position)
@@ -90,6 +92,11 @@ def _reader(claim: Claim, as_of: date, rule_set: RuleSet) -> Reader:
     return Reader(
         claim.home, claim.bucket, as_of, needs, only_due=only_due, names=rule_set.profiles, lifecycle=settings
     )
+
+
+def _judged_by(rule_set: RuleSet) -> int | None:
+    """Return what a bucket that is judged in full by these rules is marked with; None for to be judged again."""
+    return None if rule_set.broken else rule_set.version
 
 
 def _mode(as_of: date, last_as_of: date | None, *, differs: bool) -> str:

@@ -49,8 +49,8 @@ SELECT set_config('idle_in_transaction_session_timeout', '5s', true), set_config
 """
 GIVEN = """unnest(%(ids)s::bigint[], %(before)s::int[], %(after)s::int[], %(positions)s::smallint[],
     %(purchases)s::int[], %(interactions)s::int[], %(cents)s::bigint[], %(purchased)s::bigint[],
-    %(interacted)s::bigint[], %(lives)s::smallint[], %(numbers)s::text[]) AS g (customer_id, before, after, position,
-    purchases, interactions, cents, purchased, interacted, life, numbers)"""
+    %(interacted)s::bigint[], %(lives)s::smallint[], %(reviews)s::int[], %(numbers)s::text[]) AS g (customer_id, before,
+    after, position, purchases, interactions, cents, purchased, interacted, life, review, numbers)"""
 TIME = "TIMESTAMPTZ '2000-01-01 00:00:00+00' + g.{} * interval '1 microsecond'"
 WRITE = f"""
 WITH written AS (
@@ -63,7 +63,11 @@ WITH written AS (
     FROM {GIVEN}
     WHERE c.customer_id = g.customer_id
     RETURNING c.customer_id, c.external_userid, c.total_amount, g.before, g.after, g.position, g.purchases,
-        g.interactions, g.numbers
+        g.interactions, g.review, g.numbers
+), reviews AS (
+    INSERT INTO profile_reviews_@ AS v (customer_id, bucket, review_on)
+    SELECT customer_id, %(bucket)s, DATE '2000-01-01' + review FROM written WHERE review IS NOT NULL
+    ON CONFLICT (customer_id, bucket) DO UPDATE SET review_on = excluded.review_on
 ), history AS (
     INSERT INTO profile_history_@ (customer_id, bucket, run_id, as_of, at, from_profile, to_profile, rule_version,
         rule_position, purchase_count, interaction_count, total_amount, numbers)
@@ -83,6 +87,7 @@ FROM unnest(%(ids)s::bigint[], %(before)s::smallint[], %(after)s::smallint[], %(
 JOIN customers_@ c ON c.customer_id = g.customer_id
 FOR KEY SHARE OF c
 """
+# Of those who are not written: of the others it is WRITE that does it, who have been found and locked by it.
 SET_REVIEWS = """
 INSERT INTO profile_reviews_@ AS v (customer_id, bucket, review_on)
 SELECT c.customer_id, c.bucket, DATE '2000-01-01' + g.day
@@ -108,10 +113,13 @@ ON CONFLICT (bucket, profile) DO UPDATE SET customers = c.customers + excluded.c
 
 
 class Writer:
-    """Writes the blocks of one claim. as_of and version are those of its run; keys are the facts that rules read."""
+    """Writes the blocks of one claim. as_of and version are those of its run; keys are the facts that rules read.
 
-    def __init__(self, claim: Claim, as_of: date, version: int, keys: list[str]) -> None:
-        self.claim, self.as_of, self.version = claim, as_of, version
+    judged_by: what a bucket is marked with at the end of a full judgement.
+    """
+
+    def __init__(self, claim: Claim, as_of: date, version: int, keys: list[str], *, judged_by: int | None) -> None:
+        self.claim, self.as_of, self.version, self.judged_by = claim, as_of, version, judged_by
         self.keys = [key for key in keys if key not in IN_HISTORY]
 
     def write(self, judged: Judged, rows: "Column", *, last: int, ends: bool) -> None:
@@ -157,7 +165,7 @@ class Writer:
     def _store(self, cursor: Any, *, ends: bool) -> None:
         if ends and self.claim.mode == claims.FULL:
             cursor.execute(
-                "UPDATE bucket_states SET rule_version = %s WHERE bucket = %s", [self.version, self.claim.bucket]
+                "UPDATE bucket_states SET rule_version = %s WHERE bucket = %s", [self.judged_by, self.claim.bucket]
             )
         claims.advance(cursor, self.claim, ends=ends)
 
@@ -192,7 +200,10 @@ class Writer:
         return {"bucket": self.claim.bucket, "ids": columns.array(judged.block.column["customer_id"][rows])}
 
     def _write_customers(self, cursor: Any, judged: Judged, rows: "Column") -> list[str]:
+        import numpy as np
+
         column, moves = judged.block.column, judged.moves[rows]
+        reviews = np.where(judged.is_reviewed[rows], judged.review_on[rows], columns.NO_DAY)
         numbers: list[str | None] | None = None
         if self.keys and moves.any():
             numbers = [None] * len(rows)
@@ -214,6 +225,7 @@ class Writer:
                 "interacted": columns.array(column["last_interaction_at"][rows], null=columns.NO_TIME),
                 "lives": columns.array(judged.lifecycle[rows]),
                 "lifecycles": LIFECYCLE_CODES,
+                "reviews": columns.array(reviews, null=columns.NO_DAY),
                 "numbers": numbers or "{}",
                 "run_id": self.claim.run_id,
                 "as_of": self.as_of,
@@ -258,8 +270,8 @@ class Writer:
 
     def _write_reviews(self, cursor: Any, judged: Judged, rows: "Column") -> None:
         never = judged.review_on[rows] == columns.NO_DAY
-        if (~never).any():
-            kept = rows[~never]
+        kept = rows[~never & ~judged.is_written[rows]]
+        if len(kept):
             days = columns.array(judged.review_on[kept])
             cursor.execute(self._on_leaves(SET_REVIEWS), {**self._ids(judged, kept), "days": days})
         if never.any():

@@ -59,8 +59,9 @@ class RuleSet:
             raise RuleError(f"要是 0 到 {MAX_VERSION} 的整数，不能是 {shown(self.version)}", "version")
         check_profile(self.default_profile, "default_profile")
         object.__setattr__(self, "rules", tuple(self.rules))
-        if len(self.rules) > MAX_RULES:
-            raise RuleError(f"最多 {MAX_RULES} 条规则，这里有 {len(self.rules)} 条", "rules")
+        judged = sum(rule.problem is None for rule in self.rules)
+        if judged > MAX_RULES:
+            raise RuleError(f"最多 {MAX_RULES} 条规则，这里有 {judged} 条", "rules")
         check_sizes(self.needs, "rules")
 
     @property
@@ -156,6 +157,8 @@ def read_leniently(version: int, default_profile: str, rules: Iterable[dict[str,
     needs = Needs()
     for index, item in enumerate(rules):
         try:
+            if index >= MAX_RULES:
+                raise RuleError(f"最多 {MAX_RULES} 条规则", "rules", index)
             rule = within(_rule_from_json, item, "rules", index)
             check_sizes(needs | needs_of(rule.conditions, reviewed=True), "rules", index)
             needs |= needs_of(rule.conditions, reviewed=True)
@@ -170,7 +173,7 @@ def read_leniently(version: int, default_profile: str, rules: Iterable[dict[str,
         checked = within(settings_from_json, settings, "settings")
     except RuleError as error:
         checked, problem = Settings(), error
-    return RuleSet(version, tuple(read[:MAX_RULES]), default_profile, checked, problem)
+    return RuleSet(version, tuple(read), default_profile, checked, problem)
 
 
 def _rule_from_json(data: object) -> Rule:
