@@ -12,8 +12,9 @@ first. Where no field is null and each has a fixed length that is a numpy record
 A date counts days and a time microseconds from 2000-01-01, both without a zone.
 """
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -32,26 +33,46 @@ _HEADER_BYTES, _TRAILER_BYTES = 19, 2
 _WIDTHS = {"bigint": 8, "time": 8, "int": 4, "smallint": 2}
 
 
+# Homes whose tables this thread joins as wholes now.
+_joined: ContextVar[frozenset[int]] = ContextVar("joined", default=frozenset())
+
+
+@contextmanager
+def joined_whole(home: int) -> Iterator[None]:
+    """Have a home's tables joined as wholes, by all that is read in a block: once, however many reads there are.
+
+    Without statistics, or with old ones, the planner takes a block of customers for one row and looks through all of
+    the other table for each of its thousands. Only for reading: what is written wants its rows in their order.
+    Database: a statement before and one after.
+    """
+    joined = _joined.get()
+    if home in joined:
+        yield
+        return
+    with sharding.cursor(home) as cursor:
+        cursor.execute("SET enable_nestloop = off")
+        token = _joined.set(joined | {home})
+        try:
+            yield
+        finally:
+            _joined.reset(token)
+            with suppress(DatabaseError):  # what broke the reading may have broken the connection, or its transaction
+                cursor.execute("RESET enable_nestloop")
+
+
 def read(home: int, select: str, params: Mapping[str, Any], layout: Mapping[str, str]) -> "dict[str, NDArray[Any]]":
     """Return the columns of a query, as int64.
 
     layout: {name: kind} of the query's columns, in order; none may be null.
-    Database: one COPY from the home's. Memory: the block, twice. Raises HomeUnavailableError.
+    Database: one COPY from the home's, within joined_whole. Memory: the block, twice. Raises HomeUnavailableError.
     """
     import numpy as np
 
     data = bytearray()
-    with sharding.cursor(home) as cursor:
-        # A block's tables are joined as wholes. Without statistics, or with old ones, the planner takes a block for one
-        # row and looks through all of the other table for each of its thousands.
-        cursor.execute("SET enable_nestloop = off")
-        try:
-            with cursor.copy(f"COPY ({select}) TO STDOUT (FORMAT binary)", params) as copy:
-                for part in copy:
-                    data += part
-        finally:
-            with suppress(DatabaseError):  # what broke the reading may have broken the connection, or its transaction
-                cursor.execute("RESET enable_nestloop")
+    copied = f"COPY ({select}) TO STDOUT (FORMAT binary)"
+    with joined_whole(home), sharding.cursor(home) as cursor, cursor.copy(copied, params) as copy:
+        for part in copy:
+            data += part
     fields: list[tuple[str, str]] = [("fields", ">i2")]
     for name, kind in layout.items():
         fields += [(f"length of {name}", ">i4"), (name, f">i{_WIDTHS[kind]}")]

@@ -260,11 +260,12 @@ class Reader:
 
     def read_picked(self, picked: Picked) -> Block:
         """Return those of the customers picked who are still there."""
-        block = self._read_base(picked)
-        self._correct_totals(picked, block)
-        if self.lifecycle is not None:
-            self._add_lives(picked, block, self.lifecycle)
-        self._add_facts(picked, block)
+        with columns.joined_whole(self.home):
+            block = self._read_base(picked)
+            self._correct_totals(picked, block)
+            if self.lifecycle is not None:
+                self._add_lives(picked, block, self.lifecycle)
+            self._add_facts(picked, block)
         return block
 
     def _on_leaves(self, sql: str) -> str:

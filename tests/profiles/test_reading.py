@@ -3,14 +3,16 @@
 from collections.abc import Iterable
 from datetime import date, datetime
 from typing import Any
+from unittest import mock
 
 import pytest
-from django.db import connections
+from django.db import DatabaseError, connections
 from django.test.utils import CaptureQueriesContext
 
 from customers.directory import upsert_many
 from customers.records import CustomerData, FollowData
-from profiles.rules import Condition, LifecycleSettings, Needs, needs_of, parse_conditions
+from profiles import columns
+from profiles.rules import Condition, Fact, LifecycleSettings, Needs, needs_of, parse_conditions
 from profiles.totals import Block, Reader
 from scrm import sharding
 from scrm.sharding.ids import BUCKETS
@@ -146,8 +148,30 @@ def test_a_block_costs_the_same_statements_whatever_its_size(size: int) -> None:
     picked = reader.pick(0, size)
     assert picked is not None
     reader.read_picked(picked)  # the names of classes are asked for once
-    with CaptureQueriesContext(connections["dept_100"]) as queries:
+    # A COPY is not captured with the other statements.
+    with (
+        CaptureQueriesContext(connections["dept_100"]) as queries,
+        mock.patch.object(columns, "read", wraps=columns.read) as copies,
+    ):
         assert len(reader.read_picked(picked)) == size
-    # Marks, reviews, customers; windows, channels, tags, follows. Nobody may have come back. A COPY is not captured,
-    # what is set before it and reset after it is.
-    assert [query["sql"] for query in queries] == ["SET enable_nestloop = off", "RESET enable_nestloop"] * 7
+    # Marks, reviews, customers; windows, channels, tags, follows. Nobody may have come back.
+    assert copies.call_count == 7
+    assert [query["sql"] for query in queries] == ["SET enable_nestloop = off", "RESET enable_nestloop"]
+
+
+def test_what_reading_sets_is_gone_after_it_also_when_it_breaks() -> None:
+    crowd(100, 1, bucket=3)
+    reader = Reader(100, 3, TODAY, Needs(), only_due=False)
+    assert reader.read(0) is not None
+    broken = Reader(100, 3, TODAY, Needs(frozenset({"purchase_count[7d]"})), only_due=False)
+    broken.of_windows = [Fact("no_such", None, 7)]
+    with pytest.raises(KeyError):
+        broken.read(0)
+    with sharding.cursor(100) as cursor:
+        cursor.execute("SHOW enable_nestloop")
+        assert cursor.fetchone() == ("on",)
+    with pytest.raises(DatabaseError):
+        columns.read(100, "SELECT 1 / 0", {}, {"one": "int"})
+    with sharding.cursor(100) as cursor:
+        cursor.execute("SHOW enable_nestloop")
+        assert cursor.fetchone() == ("on",)
