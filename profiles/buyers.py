@@ -6,7 +6,11 @@
 | amount         | paid less given back, in cents                              |                       | days before   |
 | days           | days with a purchase; a refund takes none away              |                       | as_of         |
 | first, last    | the first and the last of them, as day numbers              |                       |               |
-| repeat_amount  | paid on all of them but the first, in cents                 |                       |               |
+| repeat_amount  | paid on all of them but the first, in cents; of what has    |                       |               |
+|                | been given back, the part that falls to them is taken off   |                       |               |
+
+Totals do not know of which day's purchase something was given back: it is taken off all of a customer's purchases in
+proportion, so that 10 % given back in all are 10 % of repeat_amount.
 """
 
 from collections.abc import Iterator
@@ -27,7 +31,9 @@ BLOCK_SIZE = 20_000
 RUNNING = """
 SELECT r.customer_id, CASE WHEN r.last_day >= %(as_of)s THEN 1 ELSE 0 END, r.purchase_count - r.refund_count,
     ((r.purchase_amount - r.refund_amount) * 100)::bigint, r.purchase_days, r.first_purchase_day,
-    COALESCE(r.last_purchase_at, '-infinity'), ((r.purchase_amount - r.first_purchase_amount) * 100)::bigint
+    COALESCE(r.last_purchase_at, '-infinity'), ((r.purchase_amount - r.first_purchase_amount) * 100
+        * CASE WHEN r.refund_amount = 0 THEN 1
+            ELSE GREATEST(1 - r.refund_amount / NULLIF(r.purchase_amount, 0), 0) END)::bigint
 FROM running_totals_@ r WHERE r.customer_id > %(after)s AND r.purchase_days > 0
 ORDER BY r.customer_id LIMIT %(size)s
 """
@@ -41,7 +47,8 @@ SELECT t.customer_id, sum(t.purchase_count - t.refund_count), (sum(t.purchase_am
     COALESCE(min(t.day) FILTER (WHERE t.purchase_count > 0), '-infinity'),
     COALESCE(max(t.day) FILTER (WHERE t.purchase_count > 0), '-infinity'),
     ((sum(t.purchase_amount) - COALESCE((array_agg(t.purchase_amount ORDER BY t.day)
-        FILTER (WHERE t.purchase_count > 0))[1], 0)) * 100)::bigint
+        FILTER (WHERE t.purchase_count > 0))[1], 0)) * 100
+        * GREATEST(1 - sum(t.refund_amount) / NULLIF(sum(t.purchase_amount), 0), 0))::bigint
 FROM daily_totals_@ t
 WHERE t.customer_id > %(after)s AND t.customer_id <= %(last)s AND t.customer_id = ANY(%(ids)s::bigint[])
     AND t.day < %(as_of)s
