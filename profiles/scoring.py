@@ -6,7 +6,8 @@
     none left (all refunded)          deleted
 
 What the run could not find out stays as it was: all of the value without a model of purchases, expected_amount without
-one of spend, RFM without thresholds (of a home that was down during the fit, where scores are by home). Figures are
+one of spend, RFM without thresholds (of a home that was down during the fit, where scores are by home; or when those
+that were up had no buyers). Figures are
 rounded (percent, hundredths of a purchase, whole yuan), so that a night writes only those to whom something happened.
 
 Written in transactions of up to a thousand customers in order of their ids: score, history of rfm_segment and
@@ -138,7 +139,8 @@ class Scorer:
         self.as_of = run.as_of
         found, model = run.rfm or {}, run.value_model or {}
         mine = found.get(str(home) if found.get("scope") == HOME else COMPANY)
-        self.thresholds = rfm.Thresholds.from_json(mine) if mine else None
+        # Of nobody there are none to reach: who has come since, with a home that is back, is not among the worst.
+        self.thresholds = rfm.Thresholds.from_json(mine) if mine and mine["customers"] else None
         self.horizon = float(model.get("horizon_days", 0)) / DAYS_PER_UNIT
         self.purchases = bgnbd.Model(*(model[name] for name in ("r", "alpha", "a", "b"))) if "r" in model else None
         self.spend = gamma_gamma.Model(*(model[name] for name in ("p", "q", "gamma"))) if "p" in model else None
@@ -303,7 +305,7 @@ class _Writer:
                     "recency": today - int(bought["last"][row]),
                     "frequency": int(bought["purchases"][row]),
                     "monetary": f"{'-' if cents < 0 else ''}{abs(cents) // 100}.{abs(cents) % 100:02}",
-                    "scores": [int(after[name][row]) for name in RFM[:3]],
+                    "scores": [int(after[name][row]) for name in RFM[:3]] if after["segment"][row] != NONE else None,
                     "alive_percent": int(after["alive"][row]) if after["alive"][row] != NONE else None,
                 }
                 found[place] = orjson.dumps(numbers).decode()

@@ -1,15 +1,18 @@
 """What becomes of single customers in the second phase: written where it differs, dropped, left alone."""
 
+import uuid
 from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
 
 from customers import erasure
-from profiles import publishing
-from profiles.models import RuleVersion
+from profiles import buyers as reading
+from profiles import claims, fitting, publishing, runs, scoring
+from profiles.models import CustomerScore, ProfileRun, RuleVersion
 from scrm import sharding
 from scrm.held import forget_all
+from tests.counting import Counted, executed
 from tests.profiles.behaviours import item, people, record, refund
 from tests.profiles.nights import TODAY, run
 from tests.profiles.worths import buyers, facts, scores, without_run
@@ -113,6 +116,97 @@ def test_a_base_that_has_become_degenerate_keeps_the_values() -> None:
     }
     assert after == before
     assert {row["loss_warning"] for row in scores().values()} == {""}  # nobody comes back any more
+
+
+def test_what_is_given_back_is_taken_off_what_repeat_days_brought() -> None:
+    (one,) = people("wmA")
+    for day, amount in (("10-01", "100.00"), ("10-10", "60.00"), ("10-20", "40.00")):
+        buy("wmA", day, amount=amount)
+    refund_of_60 = refund("r", "wmA10-10", occurred_at="2026-11-01T12:00:00+08:00")
+    assert record(refund_of_60).accepted == 1
+
+    def brought(as_of: date) -> tuple[int, int, int]:
+        found = reading.read(100, sharding.bucket_of(one), as_of, 0).column
+        return found["days"].item(), found["amount"].item(), found["repeat_amount"].item()
+
+    assert brought(date(2026, 10, 2)) == (1, 100_00, 0)
+    assert brought(date(2026, 11, 1)) == (3, 200_00, 100_00)  # given back on that day, which does not count yet
+    assert brought(date(2026, 11, 2)) == (3, 140_00, 70_00)  # from totals: 60 of 200 are gone
+    buy("wmA", "11-20", amount="900.00")
+    assert brought(date(2026, 11, 2)) == (3, 140_00, 70_00)  # the same from the days
+    assert record(refund("all", "wmA10-01", occurred_at="2026-11-21T12:00:00+08:00")).accepted == 1
+    assert record(refund("all2", "wmA10-20", occurred_at="2026-11-21T12:00:00+08:00")).accepted == 1
+    assert record(refund("all3", "wmA11-20", occurred_at="2026-11-21T12:00:00+08:00")).accepted == 1
+    assert brought(date(2026, 11, 22)) == (4, 0, 0)
+
+
+def test_who_gives_back_is_expected_to_bring_less() -> None:
+    buyers(100, 300, as_of=TODAY)
+    run()
+    before = scores()
+    with sharding.atomic_home(100), sharding.cursor(100) as cursor:
+        cursor.execute("UPDATE running_totals SET refund_amount = purchase_amount / 2")
+    run(full=True)
+    after = scores()
+    assert {one: row["expected_purchases"] for one, row in after.items()} == {
+        one: row["expected_purchases"] for one, row in before.items()
+    }
+    compared = [(before[one]["expected_amount"], after[one]["expected_amount"]) for one in before]
+    assert all(abs(2 * half - whole) <= whole / 100 + 2 for whole, half in compared)
+
+
+def test_thresholds_of_nobody_make_nobody_the_worst() -> None:
+    """The homes that were up had no buyers; then one comes back that has."""
+    begun = runs.start_run("manual", TODAY)
+    for home in (100, 101):
+        for bucket in range(10):
+            runs.work(begun.pk, home, bucket)
+    begun.refresh_from_db()
+    assert (begun.rfm or {})["company"]["customers"] == 0
+    ProfileRun.objects.filter(pk=begun.pk).update(state="running", finished_at=None)
+    with sharding.atomic_home(100), sharding.cursor(100) as cursor:
+        cursor.execute("UPDATE run_claims SET state = 'done', phase = 1, position = 0, phases = '{}'")
+    people("wmSilent")
+    buy("wmSilent", "09-29", "10-04", "10-09", "10-14")
+    runs.run_all(begun)
+    (row,) = scores().values()
+    assert (row["recency_score"], row["frequency_score"], row["rfm_segment"], row["loss_warning"]) == (
+        None, None, "", "high",
+    )  # fmt: skip
+    (fact,) = facts()
+    assert fact["numbers"]["scores"] is None
+    run(full=True)
+    assert {row["rfm_segment"] for row in scores().values()} == {"一般挽留客户"}
+
+
+def test_a_block_costs_a_constant_number_of_statements() -> None:
+    counts = []
+    for number in (40, 400):
+        buyers(100, number, as_of=TODAY, bucket=3)
+        begun = runs.start_run("manual", TODAY, homes=[100])
+        for bucket in range(10):
+            assert runs.work(begun.pk, 100, bucket, on_progress=lambda: None)
+        begun.refresh_from_db()
+        before = executed()
+        fitting.fit(begun)
+        fit = {home: count - before.get(home, 0) for home, count in executed().items()}
+        claim = claims.Claim(begun.pk, 100, 3, uuid.uuid4(), "full", 0, 0, 0, 0, 0, phase=claims.SCORE)
+        CustomerScore.objects.using("dept_100").all().delete()
+        with sharding.cursor(100) as cursor:
+            cursor.execute(
+                "UPDATE run_claims SET state = 'running', phase = 2, token = %s WHERE run_id = %s AND bucket = 3",
+                [claim.token, begun.pk],
+            )
+        with Counted() as score:
+            scoring.score(claim, begun, lambda: None)
+        assert CustomerScore.objects.using("dept_100").count() == number
+        counts.append((fit, score.counts))
+        with sharding.atomic_home(100), sharding.cursor(100) as cursor:
+            for table in ("running_totals", "daily_totals", "customers"):
+                cursor.execute(f"DELETE FROM {table}")
+            cursor.execute("DELETE FROM run_claims")
+        ProfileRun.objects.all().update(state="done")
+    assert counts[0] == counts[1]
 
 
 def test_scores_by_home_compare_with_the_home() -> None:
