@@ -92,8 +92,12 @@ class Tally:
             values = np.concatenate([self.values, *(one for one, _ in self._pending)])
             counts = np.concatenate([self.counts, *(one for _, one in self._pending)])
             self._pending, self._waiting = [], 0
-            self.values, place = np.unique(values, return_inverse=True)
-            self.counts = np.bincount(place, weights=counts, minlength=len(self.values)).astype(np.int64)
+            self.values = self.counts = np.empty(0, np.int64)  # there may be a million: nothing is held twice for long
+            order = np.argsort(values)
+            values, counts = values[order], counts[order]
+            del order
+            first = np.flatnonzero(np.diff(values, prepend=values[:1] - 1))
+            self.values, self.counts = values[first], np.add.reduceat(counts, first) if len(first) else counts
         return self.values, self.counts
 
     def merge(self, other: "Tally") -> None:
@@ -214,17 +218,19 @@ def fit(run: ProfileRun) -> Fitted:
     Memory: some 16 bytes a buyer for R, F and M; the rest has a bound. Homes that are down are left out.
     """
     answers = sharding.fan_out(lambda home: _gather(home, run.as_of))
-    homes = dict(sorted(answers.results.items()))
-    everybody = Gathered()
-    for found in homes.values():
-        everybody.merge(found)
+    homes = sorted(answers.results)
     scope = publishing.rule_set_of(run.rule_version).settings.rfm_scope
     scores: dict[str, Any] = {"scope": scope}
-    if scope == HOME:
-        scores |= {str(home): _thresholds(found).to_json() for home, found in homes.items()}
-    else:
+    everybody = Gathered()
+    for home in homes:
+        found = answers.results.pop(home)  # what is merged is not held twice
+        if scope == HOME:
+            scores[str(home)] = _thresholds(found).to_json()
+        everybody.merge(found)
+        del found
+    if scope != HOME:
         scores["company"] = _thresholds(everybody).to_json()
-    return Fitted(scores, _fit_value(run.as_of, everybody, list(homes)), answers.unavailable)
+    return Fitted(scores, _fit_value(run.as_of, everybody, homes), answers.unavailable)
 
 
 def _gather(home: int, as_of: date) -> Gathered:
