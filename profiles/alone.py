@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 from django.db import connection
+from django.db.models import F
 
 from profiles.models import ProfileRun
 
@@ -83,8 +84,11 @@ def taken(run: ProfileRun) -> Iterator[Step | None]:
     beating.start()
     try:
         yield step
-    except BaseException:
-        ProfileRun.objects.filter(pk=run.pk, fit_token=token).update(fit_token=None, fit_heartbeat=None)
+    except BaseException as error:
+        left: dict[str, Any] = {"fit_token": None, "fit_heartbeat": None}
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            left["fit_attempts"] = F("fit_attempts") - 1  # a worker that is restarted has not failed at it
+        ProfileRun.objects.filter(pk=run.pk, fit_token=token).update(**left)
         raise
     finally:
         ended.set()

@@ -201,6 +201,15 @@ def test_who_was_replaced_while_it_slept_stores_nothing() -> None:
     assert (begun.phase, begun.rfm) == (1, None)
 
 
+def test_workers_that_are_restarted_do_not_use_up_the_attempts() -> None:
+    begun = runs.start_run("manual", TODAY)
+    for ending, attempts in ((SystemExit, 0), (KeyboardInterrupt, 0), (OSError, 1)):
+        with pytest.raises(ending), alone.taken(begun):
+            raise ending
+        begun.refresh_from_db()
+        assert (begun.fit_token, begun.fit_attempts) == (None, attempts)
+
+
 @pytest.mark.usefixtures("base")
 def test_an_overtaken_run_opens_nothing() -> None:
     night = runs.start_run("nightly", TODAY)
