@@ -181,7 +181,7 @@ def test_thresholds_of_nobody_make_nobody_the_worst() -> None:
 
 def test_a_block_costs_a_constant_number_of_statements() -> None:
     counts = []
-    for number in (40, 400):
+    for number in (300, 900):  # enough for a model and its holdout
         buyers(100, number, as_of=TODAY, bucket=3)
         begun = runs.start_run("manual", TODAY, homes=[100])
         for bucket in range(10):
