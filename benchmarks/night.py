@@ -17,7 +17,7 @@ from customers.lookup import CACHE
 from customers.models import Customer
 from profiles.behaviours import record_behaviours
 from profiles.models import Behaviour, ProfileRun
-from profiles.runs import start_run
+from profiles.runs import run_all, start_run
 from scrm import sharding
 
 LOOP_CUSTOMERS = 2_000
@@ -150,6 +150,8 @@ def _run(as_of: date, *, full: bool) -> Night:
         reports.append(json.loads(worker.stdout.readline()))
     for worker in workers:
         worker.communicate()
+    # Whose home was through first has left the figures and the end to the other, unless both went at once.
+    run_all(run)
     run.refresh_from_db()
     if run.state != ProfileRun.State.DONE:
         raise RuntimeError(f"The run ended as {run.state}: {run.summary}")

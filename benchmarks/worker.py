@@ -16,6 +16,7 @@ def main(home: int) -> None:
     django.setup()
     import pandas  # noqa: F401 - as a worker has it after its first run
 
+    from profiles import claims
     from profiles.models import ProfileRun
     from profiles.runs import work
 
@@ -29,10 +30,13 @@ def main(home: int) -> None:
 
     for bucket in range(10):
         work(run_id, home, bucket, on_progress=note)
-    while ProfileRun.objects.filter(pk=run_id, phase=1, state="running").exists():
-        time.sleep(0.02)
-    for bucket in range(10):
-        work(run_id, home, bucket)
+    # The run says that it is fitted a moment before its claims are opened.
+    while ProfileRun.objects.filter(pk=run_id, state="running").exists():
+        views = claims.views(run_id, home)
+        if all(view.is_over for view in views):
+            break
+        if not any(view.is_free and work(run_id, home, view.bucket) for view in views):
+            time.sleep(0.02)
     print(json.dumps({"classified": classified, "memory": peak_memory_mib()}), flush=True)
 
 
