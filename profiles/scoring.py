@@ -10,8 +10,8 @@ one of spend, RFM without thresholds (of a home that was down during the fit, wh
 that were up had no buyers). Figures are
 rounded (percent, hundredths of a purchase, whole yuan), so that a night writes only those to whom something happened.
 
-Written in transactions of up to a thousand customers in order of their ids: score, history of rfm_segment and
-loss_warning, claim. Nobody is inserted: who has been erased meanwhile is left out. Lookups do not show scores, so
+Written in transactions of up to a thousand customers in order of their ids: score, history of rfm_segment (not of the
+first one) and loss_warning, claim. Nobody is inserted: who has been erased meanwhile is left out. Lookups do not show scores, so
 nothing in the cache changes.
 """
 
@@ -110,7 +110,7 @@ WITH given AS (
         ('loss_warning', NULLIF((%(warnings)s::text[])[g.old_warning + 1], ''),
             NULLIF((%(warnings)s::text[])[g.warning + 1], ''))
     ) AS fact (name, before, after)
-    WHERE fact.before IS DISTINCT FROM fact.after
+    WHERE fact.before IS DISTINCT FROM fact.after AND (fact.name = 'loss_warning' OR fact.before IS NOT NULL)
     ON CONFLICT DO NOTHING
 )
 SELECT count(*) FROM written
@@ -296,7 +296,9 @@ class _Writer:
         """Return what decided about the facts, as JSON, of those whose segment or warning has changed."""
         today = columns.day_number(self.as_of)
         before, after, bought = self.before, self.after, self.bought
-        moved = (before["segment"] != after["segment"]) | (before["warning"] != after["warning"])
+        # A first segment is no change: a first night would write a row of history for every buyer.
+        was_in = before["segment"] != NONE
+        moved = (was_in & (before["segment"] != after["segment"])) | (before["warning"] != after["warning"])
         found: list[str | None] = [None] * len(rows)
         for place, row in enumerate(rows.tolist()):
             if moved[row]:

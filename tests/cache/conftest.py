@@ -6,6 +6,7 @@ import redis
 from django.conf import settings
 
 from scrm.cache import CacheClient, Loaded, ReadThrough
+from tests.servers import PrivateValkey
 
 PREFIX = "thing:"
 
@@ -35,6 +36,14 @@ def source() -> Source:
 def client(redis_client: redis.Redis) -> Iterator[CacheClient]:
     """A client of the cache's own kind on this worker's empty database."""
     client = CacheClient.from_url(settings.REDIS_URL)
+    yield client
+    client.redis.close()
+
+
+@pytest.fixture
+def counted_client(valkey_server: Callable[..., PrivateValkey]) -> Iterator[CacheClient]:
+    """A client on a server of its own, whose count of commands has nobody else's in it."""
+    client = CacheClient.from_url(valkey_server().url)
     yield client
     client.redis.close()
 

@@ -138,9 +138,9 @@ def test_who_waited_in_vain_for_its_turn_looks_once_more_before_it_loads(client:
 
 
 def test_one_thread_of_a_process_asks_for_the_lease_on_behalf_of_all(
-    client: CacheClient, source: Source, redis_client: redis.Redis
+    counted_client: CacheClient, source: Source
 ) -> None:
-    rt = reader(client, source)
+    rt, redis_client = reader(counted_client, source), counted_client.redis
     rt.get("b")  # the server knows the scripts
     redis_client.config_resetstat()
     source.values["a"], source.meanwhile = b"1", (gate := Gate())

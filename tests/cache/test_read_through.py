@@ -115,7 +115,8 @@ def test_a_load_that_fails_gives_the_lease_back(rt: ReadThrough, source: Source,
     assert rt.get("a") == Read(b"1", "miss")
 
 
-def test_drop_deletes_values_and_guards_of_ten_thousand_keys(rt: ReadThrough, redis_client: redis.Redis) -> None:
+def test_drop_deletes_values_and_guards_of_ten_thousand_keys(counted_client: CacheClient, source: Source) -> None:
+    rt, redis_client = reader(counted_client, source), counted_client.redis
     keys = [f"k{number}" for number in range(10_001)]
     redis_client.mset({f"thing:{key}": "1" for key in keys} | {f"guard:thing:{key}": "1" for key in keys})
     redis_client.mset({"thing:other": "1", "guard:thing:other": "1", "k1": "1"})
@@ -141,7 +142,8 @@ def test_drop_wants_keys_not_a_key(rt: ReadThrough) -> None:
         rt.drop("abc")
 
 
-def test_a_hit_is_one_command(rt: ReadThrough, source: Source, redis_client: redis.Redis) -> None:
+def test_a_hit_is_one_command(counted_client: CacheClient, source: Source) -> None:
+    rt, redis_client = reader(counted_client, source), counted_client.redis
     source.values["a"] = b"1"
     rt.get("a")
     redis_client.config_resetstat()

@@ -425,7 +425,15 @@ def test_more_than_a_block_and_a_chunk() -> None:
 
 def test_who_is_erased_while_a_block_is_read_does_not_end_the_bucket() -> None:
     crowd(100, 5, bucket=3)
-    reader = Reader(100, 3, TODAY, DEFAULT_RULE_SET.needs, only_due=False, names=DEFAULT_RULE_SET.profiles)
+    reader = Reader(
+        100,
+        3,
+        TODAY,
+        DEFAULT_RULE_SET.needs,
+        only_due=False,
+        names=DEFAULT_RULE_SET.profiles,
+        lifecycle=DEFAULT_RULE_SET.settings.lifecycle,
+    )
     picked = reader.pick(0, 2)
     assert picked is not None
     with sharding.atomic_home(100), sharding.cursor(100) as cursor:

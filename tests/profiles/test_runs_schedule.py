@@ -95,9 +95,10 @@ def test_the_keeper_tells_workers_once_and_ends_what_is_over(broker_client) -> N
     assert chores.look_after_runs() == 20
     assert broker_client.llen("celery") == 20
     assert chores.look_after_runs() == 0
-    for home in (100, 101):
-        for bucket in range(10):
-            tasks.work_claim(run.pk, home, bucket)
+    for _phase in ("classify", "score and act"):
+        for home in (100, 101):
+            for bucket in range(10):
+                tasks.work_claim(run.pk, home, bucket)
     run.refresh_from_db()
     assert (run.state, counts()) == ("done", {HIGH: 10})
     assert chores.look_after_runs() == 0

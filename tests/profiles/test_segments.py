@@ -40,7 +40,7 @@ def test_a_new_segment_is_computed_and_a_customer_enters_and_leaves_at_once() ->
 
 
 def test_the_night_writes_only_who_enters_or_leaves() -> None:
-    a, b = people("wmA", "wmB")
+    a, _b = people("wmA", "wmB")
     recent = dynamic("近七天", [condition("purchase_count", ">=", 1, window_days=7)])
     record(item("1", "wmA", occurred_at="2031-03-20T12:00:00+08:00"), now=NOW)
     done = run(TODAY)

@@ -122,7 +122,8 @@ def test_members_of_static_segments_are_changed_by_hand_and_what_uses_them_follo
     done = api.send("POST", f"/segments/{chosen.pk}/members/", {"add": ["wmA", "wmB", "nobody", "wmA"]}).json()
     assert done == {"added": 2, "removed": 0, "unknown": ["nobody"], "unavailable": []}
     assert members(chosen) == {a, b}
-    assert a not in members(rest) and len(members(rest)) == 1
+    assert a not in members(rest)
+    assert len(members(rest)) == 1
     assert api.send("POST", f"/segments/{chosen.pk}/members/", {"add": ["wmA"]}).json()["added"] == 0
     done = api.send("POST", f"/segments/{chosen.pk}/members/", {"add": ["wmC"], "remove": ["wmA"]}).json()
     assert (done["added"], done["removed"]) == (1, 1)
@@ -179,7 +180,8 @@ def test_scopes() -> None:
     segment = static("名单")
     for response in (
         reader.send("POST", "/segments/", body()), reader.send("PATCH", f"/segments/{segment.pk}/", {}),
-        reader.send("DELETE", f"/segments/{segment.pk}/"), reader.send("POST", f"/segments/{segment.pk}/members/", {"add": ["a"]}),
+        reader.send("DELETE", f"/segments/{segment.pk}/"),
+        reader.send("POST", f"/segments/{segment.pk}/members/", {"add": ["a"]}),
         writer.get("/segments/"), writer.get(f"/segments/{segment.pk}/"), writer.send("POST", "/segments/preview/", {}),
         writer.get(f"/segments/{segment.pk}/members/"), writer.get(f"/segments/{segment.pk}/history/"),
     ):  # fmt: skip

@@ -6,6 +6,8 @@ from customers.models import Customer
 from scrm import sharding
 from tests.sharding.people import add_customers, names
 
+COPY_MARKS = "COPY dirty_customers (customer_id, bucket, mark, last_day) FROM STDIN"
+
 
 @pytest.fixture
 def customer_id(clean_databases):
@@ -22,7 +24,7 @@ def update_by_sql():
 
 
 def copy_in():
-    with sharding.cursor(100) as cursor, cursor.copy("COPY dirty_customers FROM STDIN") as copy:
+    with sharding.cursor(100) as cursor, cursor.copy(COPY_MARKS) as copy:
         copy.write_row((1000000000001, 1, 1, None))
 
 
@@ -79,7 +81,7 @@ def test_inside_it_writes_and_commits(customer_id):
         update_by_orm()
     assert names(100) == {"李四"}
     with sharding.atomic_home(100):
-        with sharding.cursor(100) as cursor, cursor.copy("COPY dirty_customers FROM STDIN") as copy:
+        with sharding.cursor(100) as cursor, cursor.copy(COPY_MARKS) as copy:
             copy.write_row((customer_id, customer_id % 10, 1, None))
         update_by_sql()
 

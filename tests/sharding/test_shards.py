@@ -14,6 +14,8 @@ from scrm.sharding.models import Home, open_homes
 from tests.databases import run
 from tests.sharding.people import add_customers, insert_customers
 
+NEWEST = "0002_precise_profiles"  # of the profiles
+
 
 def shards(*arguments):
     """Run the command. Returns (exit code, output)."""
@@ -114,14 +116,14 @@ def test_two_homes_on_one_database_are_found_out_whatever_its_host_is_called(mon
 
 
 def test_migrations_that_are_missing_or_unknown_are_told():
-    run("dept_101", "DELETE FROM django_migrations WHERE app = 'profiles' AND name = '0001_initial'")
+    run("dept_101", f"DELETE FROM django_migrations WHERE app = 'profiles' AND name = '{NEWEST}'")
     run("default", "INSERT INTO django_migrations (app, name, applied) VALUES ('profiles', '9999_later', now())")
     try:
         found = inspection.inspect(count=False)
     finally:
-        run("dept_101", "INSERT INTO django_migrations (app, name, applied) VALUES ('profiles', '0001_initial', now())")
+        run("dept_101", f"INSERT INTO django_migrations (app, name, applied) VALUES ('profiles', '{NEWEST}', now())")
         run("default", "DELETE FROM django_migrations WHERE name = '9999_later'")
-    assert [state.pending[0] for state in found.homes if state.pending] == ["profiles.0001_initial"]
+    assert [state.pending[0] for state in found.homes if state.pending] == [f"profiles.{NEWEST}"]
     assert any("migrations are not applied: run `manage.py migrate_shards`" in problem for problem in found.problems)
     assert "profiles.9999_later" in found.control.remarks[0]
 

@@ -169,7 +169,7 @@ def test_a_name_with_broken_characters_does_not_cost_the_whole_answer(recorder, 
 def test_who_has_no_patience_left_does_not_begin_another_try(recorder):
     recorder.answers[FOLLOW] = (502, {}, b"")
     with pytest.raises(RetryError):
-        wecom(patience_seconds=0.01).list_follow_staff()
+        wecom(patience_seconds=0.0001).list_follow_staff()
     assert len(recorder.calls(FOLLOW)) == 1
 
 

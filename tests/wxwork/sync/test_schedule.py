@@ -118,11 +118,11 @@ def test_what_a_page_costs(synced: SimulatorServer) -> None:
         synced.act("edit_customer", external_userid=who, userid=userid, remark="二", silent=True)
     many = work_pages(synced)
     nothing = work_pages(synced)
-    # control: who is gone, batches, directory; then lock, read and write of run and batch.
+    # control: who is gone, batches, directory, identities; then lock, read and write of run and batch.
     # home: lock, follows, the count of relations; with a difference: update, follows, and no mark for a remark.
-    assert nothing == {"default": 8, "dept_100": 3, "dept_101": 3}
+    assert nothing == {"default": 9, "dept_100": 3, "dept_101": 3}
     assert one == nothing | {f"dept_{home}": 5}
-    assert many == {"default": 8, "dept_100": 5, "dept_101": 5}
+    assert many == {"default": 9, "dept_100": 5, "dept_101": 5}
 
 
 def work_pages(simulator: SimulatorServer) -> dict[str, int]:
