@@ -17,7 +17,7 @@ from typing import Any
 
 import structlog
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F
 from django.db.models.functions import Greatest, TruncDate
 from django.utils import timezone
 
@@ -53,10 +53,10 @@ def current_version(on: date | None = None) -> RuleVersion:
     day = on or day_of(timezone.now())
     # GREATEST passes by what is null.
     since = Greatest(F("valid_from"), TruncDate("published_at", tzinfo=day_zone()))
-    # What has no first day is in force as soon as it is published, also where clocks differ by a midnight.
-    is_due = Q(valid_from=None) | Q(since__lte=day)
-    versions = RuleVersion.objects.filter(state=PUBLISHED).annotate(since=since).filter(is_due)
-    version = versions.order_by("-since", "-published_at", "-version").first()
+    versions = RuleVersion.objects.filter(state=PUBLISHED).annotate(since=since)
+    version = versions.filter(since__lte=day).order_by("-since", "-published_at", "-version").first()
+    if version is None:  # of a day before the first was published, as where a clock is behind by a midnight
+        version = versions.filter(valid_from=None).order_by("since", "published_at", "version").first()
     if version is None:
         raise RuleError("没有已生效的规则，请先发布一个版本")
     return version

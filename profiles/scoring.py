@@ -11,8 +11,8 @@ that were up had no buyers). Figures are
 rounded (percent, hundredths of a purchase, whole yuan), so that a night writes only those to whom something happened.
 
 Written in transactions of up to a thousand customers in order of their ids: score, history of rfm_segment (not of the
-first one) and loss_warning, claim. Nobody is inserted: who has been erased meanwhile is left out. Lookups do not show scores, so
-nothing in the cache changes.
+first one) and loss_warning, claim. Nobody is inserted: who has been erased meanwhile is left out. Lookups do not show
+scores, so nothing in the cache changes.
 """
 
 import random
