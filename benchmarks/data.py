@@ -126,7 +126,7 @@ def unclassify(home: int) -> None:
     connection = connections[sharding.alias(home)]
     assert isinstance(connection, DatabaseWrapper)
     with connection.read_write_session(), connection.cursor() as cursor:
-        cursor.execute("TRUNCATE profile_history, bucket_states, profile_counts, dirty_customers, profile_reviews")
+        cursor.execute("TRUNCATE profile_history, bucket_states, profile_counts, dirty_customers")
         cursor.execute(
             "UPDATE customers SET profile = %s, purchase_count = 0, interaction_count = 0, total_amount = 0, "
             "last_purchase_at = NULL, last_interaction_at = NULL",

@@ -62,6 +62,13 @@ def measure(results: Results, customers: int) -> None:
     )
     loop = _loop(homes, as_of, customers)
     _each(homes, data.unclassify)
+    first = _night(as_of)
+    results.note(
+        f"The first night of all, which also writes a lifecycle, a review date and a score for everybody: classes "
+        f"{first.classify:.1f} s, fit {first.fit:.1f} s, scores {first.score:.1f} s, segments and recommendations "
+        f"{first.act:.1f} s. The full night below comes after it, as in a system that is in use."
+    )
+    _each(homes, data.unclassify)
     night = _night(as_of)
     ours = night.classify
     _check(homes, customers)
@@ -92,7 +99,7 @@ def measure(results: Results, customers: int) -> None:
     results.add(
         "RFM and value, second phase", "the full night", f"{night.second / ours:.2f} ×", "≤ 2 ×",
         holds=night.second <= 2 * ours,
-        detail=f"fit {night.fit:.1f} s, scores {night.score:.1f} s of {night.fitted_customers:,} buyers, all written, "
+        detail=f"fit {night.fit:.1f} s, scores {night.score:.1f} s of {night.fitted_customers:,} buyers, "
         f"against {ours:.1f} s; a repeat: fit {again.fit:.1f} s, scores {again.score:.1f} s; "
         f"segments and recommendations {night.act:.1f} s",
     )  # fmt: skip
