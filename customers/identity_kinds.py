@@ -55,13 +55,18 @@ def read_kinds(words: Iterable[str]) -> dict[str, str]:
     ...
     ValueError: IDENTITY_KINDS: 'Card No' is no kind: a-z, 0-9 and _, 32 characters at most.
     """
-    kinds = {}
+    return read_words("IDENTITY_KINDS", "kind", words)
+
+
+def read_words(setting: str, noun: str, words: Iterable[str]) -> dict[str, str]:
+    """Return {code: name} of a setting's words `code=name`, or a code alone. Raises ValueError for what is no code."""
+    found = {}
     for word in words:
         code, _, name = (part.strip() for part in word.partition("="))
         if not CODE.fullmatch(code):
-            raise ValueError(f"IDENTITY_KINDS: {code!r} is no kind: a-z, 0-9 and _, 32 characters at most.")
-        kinds[code] = name or code
-    return kinds
+            raise ValueError(f"{setting}: {code!r} is no {noun}: a-z, 0-9 and _, 32 characters at most.")
+        found[code] = name or code
+    return found
 
 
 @cache

@@ -6,12 +6,12 @@
 BEHAVIOUR_CHANNELS is a comma-separated list; a Chinese name may follow: `hotline=客服热线,tmall`.
 """
 
-import re
 from collections.abc import Iterable
 from functools import cache
 
 from django.conf import settings
 
+from customers.identity_kinds import read_words
 from profiles.models import Behaviour
 
 KINDS = frozenset(Behaviour.Kind.values)
@@ -29,7 +29,6 @@ CHANNELS = {
     "phone": "电话",
     "other": "其他",
 }
-CODE = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 
 def read_channels(words: Iterable[str]) -> dict[str, str]:
@@ -42,13 +41,7 @@ def read_channels(words: Iterable[str]) -> dict[str, str]:
     ...
     ValueError: BEHAVIOUR_CHANNELS: 'Hot Line' is no channel: a-z, 0-9 and _, 32 characters at most.
     """
-    channels = {}
-    for word in words:
-        code, _, name = (part.strip() for part in word.partition("="))
-        if not CODE.fullmatch(code):
-            raise ValueError(f"BEHAVIOUR_CHANNELS: {code!r} is no channel: a-z, 0-9 and _, 32 characters at most.")
-        channels[code] = name or code
-    return channels
+    return read_words("BEHAVIOUR_CHANNELS", "channel", words)
 
 
 @cache

@@ -35,9 +35,9 @@ from customers.pages.person import of_person
 from customers.pages.rendering import render_page as render_customers_page
 from customers.pages.sections import section
 from profiles.models import Action, Recommendation, RecommendationRule
-from profiles.pages.conditions import PLACES, FormRow, conditions_of, form_context, form_rows, read_conditions
+from profiles.pages.conditions import PLACES, FormRow, form_context, form_rows
 from profiles.pages.rendering import render_page
-from profiles.pages.segments import PREFIX, GroupForm
+from profiles.pages.segments import GroupForm, read_groups
 from profiles.recommendations import rules
 from profiles.recommendations.deciding import (
     DECISIONS,
@@ -52,7 +52,6 @@ from profiles.recommendations.deciding import (
 from profiles.recommendations.reading import Asked, Place, Suggestion, list_all, list_by_score
 from profiles.recommendations.scoring import acceptance_rate, score
 from profiles.rules import Filter, RuleError
-from profiles.rules.filters import MAX_GROUPS
 from scrm import sharding
 from scrm.sharding import ids
 
@@ -309,17 +308,7 @@ def read_rule_form(post: QueryDict) -> RuleForm:
         form.numbers[name] = given = text(name, 10)
         if not (given.isascii() and given.isdigit() and lowest <= int(given) <= highest):
             form.places[name] = f"要是 {lowest} 到 {highest} 的整数"
-    prefixes = [one for one in dict.fromkeys(post.getlist("group")) if PREFIX.fullmatch(one)][: MAX_GROUPS + 1]
-    form.groups = [GroupForm(prefix, read_conditions(post, prefix, "segment")) for prefix in prefixes]
-    form.groups = [group for group in form.groups if group.rows]
-    found = [conditions_of(group.rows) for group in form.groups]
-    if not found:
-        form.errors.append("至少要有一个条件")
-    elif None not in found:
-        try:
-            form.filter = Filter(tuple(one for one in found if one is not None))
-        except RuleError as error:
-            form.place(error)
+    read_groups(post, form)
     return form
 
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from tempfile import TemporaryFile
-from typing import Any
+from typing import Any, Protocol
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
@@ -154,6 +154,22 @@ def read_form(post: QueryDict, kind: str) -> SegmentForm:
     form = SegmentForm(_text(post, "name", 100), _text(post, "description", 300), kind, "is_active" in post)
     if kind == Kind.STATIC:
         return form
+    read_groups(post, form)
+    return form
+
+
+class Groups(Protocol):
+    """A form of a filter: of a segment, or of a recommendation rule."""
+
+    groups: list[GroupForm]
+    errors: list[str]
+    filter: Filter | None
+
+    def place(self, error: RuleError) -> None: ...
+
+
+def read_groups(post: QueryDict, form: Groups) -> None:
+    """Put the groups of conditions that were sent into a form, and the filter that they make if nothing is wrong."""
     prefixes = [one for one in dict.fromkeys(post.getlist("group")) if PREFIX.fullmatch(one)][: MAX_GROUPS + 1]
     form.groups = [GroupForm(prefix, read_conditions(post, prefix, "segment")) for prefix in prefixes]
     form.groups = [group for group in form.groups if group.rows]
@@ -165,7 +181,6 @@ def read_form(post: QueryDict, kind: str) -> SegmentForm:
             form.filter = Filter(tuple(one for one in found if one is not None))
         except RuleError as error:
             form.place(error)
-    return form
 
 
 def _text(post: QueryDict, name: str, longest: int) -> str:
