@@ -2,6 +2,7 @@
 
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
+from django.db.models import Q
 from django.utils import timezone
 
 from scrm.sharding import model_config
@@ -154,6 +155,8 @@ class WaitingBehaviour(models.Model):
     """A behaviour of somebody whom no identity names yet. Folded in when one does, deleted after 90 days.
 
     contents: the item as it was accepted, without its identity, of which only the digest is kept.
+    folded_to: the customer whom the identity named when it was claimed, empty until then. Stays, whomever it names later:
+    the behaviour may have been recorded already.
     """
 
     source = models.TextField("来源")
@@ -167,6 +170,7 @@ class WaitingBehaviour(models.Model):
     refused = models.CharField(
         "未计入的原因", max_length=64, default="", help_text="a code of contents.REASONS: known now, and not accepted"
     )
+    folded_to = models.TextField("计入的客户", default="", db_default="")
 
     class Meta:
         db_table = "waiting_behaviours"
@@ -177,7 +181,11 @@ class WaitingBehaviour(models.Model):
                 fields=["identity_kind", "identity_digest", "source", "event_id"], name="waiting_behaviour_once"
             ),
         ]
-        indexes = [models.Index(fields=["expires_at"], name="waiting_behaviours_expiry")]
+        indexes = [
+            models.Index(fields=["expires_at"], name="waiting_behaviours_expiry"),
+            models.Index(fields=["id"], name="waiting_behaviours_to_fold", condition=~Q(folded_to="") & Q(refused="")),
+            models.Index(fields=["folded_to"], name="waiting_behaviours_folded_to", condition=~Q(folded_to="")),
+        ]
 
     def __str__(self) -> str:
         return f"{self.source}:{self.event_id}"
