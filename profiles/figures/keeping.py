@@ -18,11 +18,11 @@ KEPT_DAYS = 400
 
 # Moves of several runs of a day stand side by side under their runs' numbers; of the others the newest run's count.
 KEEP = """
-INSERT INTO daily_figures AS f (kind, day, home, data, run_id, computed_at)
-SELECT kind, %(day)s, home, data::jsonb, %(run_id)s, %(now)s
+INSERT INTO daily_figures AS f (kind, day, home, scope, data, run_id, computed_at)
+SELECT kind, %(day)s, home, '', data::jsonb, %(run_id)s, %(now)s
 FROM unnest(%(kinds)s::text[], %(homes)s::int[], %(data)s::text[]) AS g (kind, home, data)
 ORDER BY kind, home
-ON CONFLICT (kind, day, home) DO UPDATE
+ON CONFLICT (kind, home, scope, day) DO UPDATE
 SET data = CASE WHEN f.kind = 'moves' THEN f.data || excluded.data ELSE excluded.data END,
     run_id = GREATEST(f.run_id, excluded.run_id), computed_at = excluded.computed_at
 WHERE CASE WHEN f.kind = 'moves' THEN f.data || excluded.data <> f.data
