@@ -1,16 +1,17 @@
 """Fold in what has been waiting for an identity, once somebody claims it.
 
-    fresh claims    ──►  waiting behaviours of their identities  ──►  recorded, purchases before refunds  ──►  deleted
-    (identities.is_fresh)                                             refused: kept with the reason
-                                                                      department down, busy: left for the next time
+    fresh claims    ──►  waiting behaviours of theirs  ──►  recorded, purchases before refunds  ──►  deleted
+    (identities.is_fresh)     get folded_to, committed      refused: kept with the reason
+                                                            department down, busy: left for the next time
 
-A chore of the keeper, cheap when nothing is fresh. Each step may be repeated: what was recorded before a crash is a
-duplicate the next time. A claim stays fresh while anything of its identity is left, and becomes fresh again when a
-behaviour begins to wait for it at the same moment (profiles.behaviours.keeping).
+A chore of the keeper, cheap when nothing is fresh. Each step may be repeated, and by two at once: what was recorded
+before a crash is a duplicate the next time, because it goes to the same customer (folded_to), whomever the identity
+names by then. A claim becomes fresh again when a behaviour begins to wait for it at the same moment
+(profiles.behaviours.keeping).
 """
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 
 import structlog
@@ -27,100 +28,113 @@ from profiles.models import WaitingBehaviour
 logger = structlog.get_logger(__name__)
 
 CLAIMS = 5_000
+ASSIGNED_PAGE = 5_000
 PAGE = 1_000
 EXPIRED_PAGE = 5_000
 # A chore that runs for a minute is taken to hang.
 PATIENCE_SECONDS = 30
-# What a repeat may mend, and who is gone or going: their behaviours stay until they are erased or expire.
+# What a repeat may mend.
 LATER = frozenset({"department_unavailable", "busy"})
-GONE = frozenset({"unknown_customer", "erasure_in_progress", "erased"})
 
-WAITED_FOR = """
-SELECT kind, digest FROM unnest(%s::text[], %s::bytea[]) AS asked (kind, digest)
-WHERE EXISTS (SELECT 1 FROM waiting_behaviours w
-              WHERE w.identity_kind = asked.kind AND w.identity_digest = asked.digest AND w.refused = '')
+# Only who lives is folded to, and FOR SHARE makes an erasure that begins now wait, so that it finds what it is to
+# delete. A page is what this statement saw, also where another fold was faster: a full one says that there may be more.
+ASSIGN = """
+WITH asked AS MATERIALIZED (
+    SELECT kind, digest FROM unnest(%s::text[], %s::bytea[]) AS one (kind, digest)
+    WHERE EXISTS (SELECT 1 FROM waiting_behaviours w WHERE w.identity_kind = one.kind AND w.identity_digest = one.digest
+                  AND w.refused = '' AND w.folded_to = '')
+), named AS MATERIALIZED (
+    SELECT i.kind, i.digest, min(i.external_userid) AS external_userid
+    FROM asked JOIN identities i ON i.kind = asked.kind AND i.digest = asked.digest
+    GROUP BY i.kind, i.digest HAVING count(DISTINCT i.external_userid) = 1
+), living AS MATERIALIZED (
+    SELECT one.* FROM (SELECT * FROM named ORDER BY external_userid) AS one, LATERAL
+         (SELECT 1 FROM directory d WHERE d.external_userid = one.external_userid AND d.state IN ('live', 'moving')
+          OFFSET 0 FOR SHARE) AS found
+), page AS MATERIALIZED (
+    SELECT w.id, living.external_userid
+    FROM living JOIN waiting_behaviours w ON w.identity_kind = living.kind AND w.identity_digest = living.digest
+    WHERE w.refused = '' AND w.folded_to = '' ORDER BY w.id LIMIT %s
+), locked AS MATERIALIZED (
+    SELECT w.id, page.external_userid FROM page JOIN waiting_behaviours w ON w.id = page.id
+    WHERE w.folded_to = '' ORDER BY w.id FOR UPDATE OF w
+), assigned AS (
+    UPDATE waiting_behaviours w SET folded_to = locked.external_userid FROM locked WHERE w.id = locked.id
+)
+SELECT count(*) FROM page
 """
-WAITING = """
-SELECT w.id, w.source, w.event_id, w.identity_kind, w.identity_digest, w.content_hash, w.contents
-FROM unnest(%s::text[], %s::bytea[]) AS asked (kind, digest)
-JOIN waiting_behaviours w ON w.identity_kind = asked.kind AND w.identity_digest = asked.digest
-WHERE w.id > %s AND w.refused = '' AND (w.contents->>'kind' = 'refund') = %s
-ORDER BY w.id LIMIT %s
+ASSIGNED = """
+SELECT id, source, event_id, content_hash, contents, folded_to FROM waiting_behaviours
+WHERE folded_to <> '' AND refused = '' AND id > %s AND (contents->>'kind' = 'refund') = %s
+ORDER BY id LIMIT %s
 """
 RETRY = """
-UPDATE waiting_behaviours SET refused = '' WHERE refused = 'unknown_purchase' RETURNING identity_kind, identity_digest
+UPDATE waiting_behaviours SET refused = '' WHERE refused IN ('unknown_purchase', 'unknown_customer')
+RETURNING identity_kind, identity_digest
 """
 
 
 def fold_waiting() -> int:
     """Record what waits for identities that somebody claims now. Returns how many behaviours waited no longer.
 
-    Database: one query on control when no claim is fresh; else some for 5 000 claims, and those of recording.
+    Database: two queries on control when no claim is fresh and nothing is left from the last time; else two statements
+    for 5 000 claims and one for 5 000 behaviours of theirs, then those of recording.
     """
     until = time.monotonic() + PATIENCE_SECONDS
-    folded = after = 0
-    while time.monotonic() < until:
-        fresh = identities.list_fresh(after=after, limit=CLAIMS)
-        if not fresh:
-            break
+    after = 0
+    while fresh := identities.list_fresh(after=after, limit=CLAIMS):
         after = fresh[-1].id
-        count, left = _fold({one.pair for one in fresh}, until)
-        folded += count
-        identities.settle_fresh([one for one in fresh if one.pair not in left])
+        while _assign({one.pair for one in fresh}) == ASSIGNED_PAGE:
+            if time.monotonic() > until:
+                return 0
+        identities.settle_fresh(fresh)
+        if time.monotonic() > until:
+            return 0  # a refund may be assigned by now, and its purchase not
+    return _fold_assigned(until)
+
+
+def _assign(pairs: set[Pair]) -> int:
+    """Say to whom a page of what waits for these is to be folded: the one customer who claims it. Returns its size."""
+    with connection.cursor() as cursor:
+        cursor.execute(ASSIGN, [[kind for kind, _ in pairs], [digest for _, digest in pairs], ASSIGNED_PAGE])
+        return int(cursor.fetchone()[0])
+
+
+def _fold_assigned(until: float) -> int:
+    """Record what is assigned, also what a fold that died has left. Returns how many wait no longer."""
+    folded, left = 0, set[str]()
+    for is_refund in (False, True):
+        for page in _pages(is_refund=is_refund):
+            folded += _record([row for row in page if not (is_refund and row.folded_to in left)], left)
+            if time.monotonic() > until:
+                return folded
     return folded
 
 
-def _fold(pairs: Collection[Pair], until: float) -> tuple[int, set[Pair]]:
-    """Record what waits for these. Returns (how many, the identities of which something is left for later)."""
-    wanted = _waited_for(pairs)
-    names = {pair: who for pair, who in identities.resolve(wanted).items() if who is not None} if wanted else {}
-    folded, left = 0, set[Pair]()
-    for is_refund in (False, True):
-        for page in _pages(names, left, is_refund=is_refund):
-            folded += _record(page, names, left)
-            if time.monotonic() > until:
-                return folded, set(names)
-    return folded, left
-
-
-def _waited_for(pairs: Collection[Pair]) -> list[Pair]:
-    with connection.cursor() as cursor:
-        cursor.execute(WAITED_FOR, _columns(pairs))
-        return [(kind, bytes(digest)) for kind, digest in cursor.fetchall()]
-
-
-def _columns(pairs: Collection[Pair]) -> list[list[str] | list[bytes]]:
-    return [[kind for kind, _ in pairs], [digest for _, digest in pairs]]
-
-
-def _pages(names: dict[Pair, str], left: set[Pair], *, is_refund: bool) -> Iterator[list[WaitingBehaviour]]:
-    """Yield what waits, without those of which something was left: a refund must not come before its purchase."""
+def _pages(*, is_refund: bool) -> Iterator[list[WaitingBehaviour]]:
     after = 0
-    while True:
-        pairs = [pair for pair in names if pair not in left]
-        if not pairs:
-            return
-        rows = list(WaitingBehaviour.objects.raw(WAITING, [*_columns(pairs), after, is_refund, PAGE]))
-        if not rows:
-            return
+    while rows := list(WaitingBehaviour.objects.raw(ASSIGNED, [after, is_refund, PAGE])):
         yield rows
         after = rows[-1].id
 
 
-def _record(page: list[WaitingBehaviour], names: dict[Pair, str], left: set[Pair]) -> int:
-    """Record a page of what waits, source by source. Returns how many wait no longer; adds to `left`."""
+def _record(page: list[WaitingBehaviour], left: set[str]) -> int:
+    """Record a page of what waits, source by source. Returns how many wait no longer.
+
+    left: customers of whom something has been left; their refunds are not tried, as none must come before its purchase.
+    """
     settled: list[int] = []
     for source in sorted({row.source for row in page}):
         rows = [row for row in page if row.source == source]
         done = Recorded()
         contents = [
-            kept_contents(place, names[_pair(row)], row.event_id, bytes(row.content_hash), row.contents)
+            kept_contents(place, row.folded_to, row.event_id, bytes(row.content_hash), row.contents)
             for place, row in enumerate(rows)
         ]
         record_contents(contents, done, source=source, now=timezone.now())
         codes = {rejection.index: rejection.code for rejection in done.rejected}
-        left.update(_pair(rows[place]) for place, code in codes.items() if code in LATER)
-        refused = {place: code for place, code in codes.items() if code not in LATER | GONE}
+        left.update(rows[place].folded_to for place, code in codes.items() if code in LATER)
+        refused = {place: code for place, code in codes.items() if code not in LATER}
         for code in sorted(set(refused.values())):
             ids = [rows[place].id for place, why in refused.items() if why == code]
             WaitingBehaviour.objects.filter(id__in=ids).update(refused=code)
@@ -131,7 +145,8 @@ def _record(page: list[WaitingBehaviour], names: dict[Pair, str], left: set[Pair
 
 
 def retry_refunds() -> int:
-    """Have refunds tried again whose purchase was not there: it may have come since, or under another identity.
+    """Have refunds tried again whose purchase was not there: it may have come since, or under another identity; and
+    what is of customers who were not there: a restore may have brought them back.
 
     Returns how many. Database: control; one statement, and one more if there are any.
     """
@@ -140,10 +155,6 @@ def retry_refunds() -> int:
         pairs = [(kind, bytes(digest)) for kind, digest in cursor.fetchall()]
         identities.freshen(set(pairs))
     return len(pairs)
-
-
-def _pair(row: WaitingBehaviour) -> Pair:
-    return row.identity_kind, bytes(row.identity_digest)
 
 
 def delete_expired(now: datetime | None = None) -> int:
@@ -160,8 +171,10 @@ def delete_expired(now: datetime | None = None) -> int:
 
 @erasure.place("waiting_behaviours")
 def forget_waiting(external_userid: str, _customer_ids: list[int]) -> int:
-    """Delete what waits for a person's identities, also for those that others claim too. Returns how many."""
-    rows = 0
+    """Delete what is being folded to a person, and what waits for their identities, also for those that others claim
+    too. Returns how many. What is being folded to somebody else stays theirs."""
+    rows: int = WaitingBehaviour.objects.filter(folded_to=external_userid).exclude(folded_to="").delete()[0]
     for kind, digest in identities.pairs_of(external_userid):
-        rows += WaitingBehaviour.objects.filter(identity_kind=kind, identity_digest=digest).delete()[0]
+        waiting = WaitingBehaviour.objects.filter(identity_kind=kind, identity_digest=digest, folded_to="")
+        rows += waiting.delete()[0]
     return rows

@@ -19,13 +19,14 @@ from profiles.vocabulary import channel_names
 
 # What an operations person reads for the codes that a behaviour can end with; others are shown as they are.
 REFUSALS = {
+    "unknown_customer": "客户已不存在",
     "event_id_conflict": "同一事件ID已计入其他内容",
     "unknown_purchase": "找不到对应的购买",
     "refund_before_purchase": "退款早于购买",
     "refund_exceeds_purchase": "退款超过可退金额",
 }
 EXPIRING_DAYS = 7
-STATES = {"等待认领": "info", "未计入": "danger"}
+STATES = {"等待认领": "info", "正在计入": "info", "未计入": "danger"}
 
 
 def counts() -> dict[str, int]:
@@ -96,7 +97,9 @@ class WaitingBehaviourAdmin(ReadOnlyAdmin):
 
     @display(description="状态", label=STATES)
     def state_label(self, row: WaitingBehaviour) -> str:
-        return "未计入" if row.refused else "等待认领"
+        if row.refused:
+            return "未计入"
+        return "正在计入" if row.folded_to else "等待认领"
 
     @display(description="原因")
     def reason(self, row: WaitingBehaviour) -> str:

@@ -15,14 +15,16 @@ from customers import identities
 from customers.claiming import take_identities
 from customers.directory import upsert
 from customers.erasure import request_erasure, run_erasure
+from customers.identity_kinds import read_pair
 from customers.models import Identity
+from customers.moves import move_customer
 from customers.records import CustomerData
 from profiles import waiting
 from profiles.behaviours import keeping
 from profiles.models import CustomerItem, WaitingBehaviour
 from scrm import keeper
 from scrm.held import forget_all
-from tests.customers.gates import Process, gate
+from tests.customers.gates import Process, gate, wait_for_somebody_behind_a_lock
 from tests.profiles.behaviours import (
     NOW,
     dirty_of,
@@ -67,6 +69,10 @@ def claim(who: str, value: str = "o1", **more: Any) -> None:
 def waits() -> dict[str, str]:
     """Return {event_id: why it was refused, or nothing} of what waits."""
     return dict(WaitingBehaviour.objects.values_list("event_id", "refused"))
+
+
+def folded_to() -> dict[str, str]:
+    return dict(WaitingBehaviour.objects.values_list("event_id", "folded_to"))
 
 
 def fresh() -> int:
@@ -248,7 +254,7 @@ def test_a_department_that_is_down_leaves_its_own_waiting(fragile_department: Pr
     claim("wmB", "oB")
     fragile_department.stop()
     connections["dept_101"].close()
-    assert (waiting.fold_waiting(), sorted(waits()), fresh()) == (1, ["p1", "r1"], 1)
+    assert (waiting.fold_waiting(), sorted(waits()), fresh()) == (1, ["p1", "r1"], 0)
     assert running_of(wm_a)[0] == 1
     fragile_department.start()
     for _attempt in range(50):
@@ -267,10 +273,86 @@ def test_a_fold_that_is_killed_half_way_is_made_up_for(table: str) -> None:
     alias, operation = ("dept_100", "INSERT") if table == "behaviours" else ("default", "DELETE")
     with gate(alias, table, operation) as shut:
         shut.kill(Process(waiting.fold_waiting))
-    assert (len(waits()), fresh()) == (6, 1)
+    assert (len(waits()), fresh()) == (6, 0)
     assert waiting.fold_waiting() == 6
     assert (waits(), fresh()) == ({}, 0)
     assert running_of(wm_a)[:4] == (5, D("50.00"), 1, D("10.00"))
+
+
+@pytest.mark.parametrize(
+    ("table", "claimants"),
+    [
+        ("behaviours", ["wmB"]),
+        ("behaviours", []),
+        ("waiting_behaviours", ["wmB"]),
+        ("waiting_behaviours", ["wmA", "wmB"]),
+    ],
+)
+def test_what_a_killed_fold_has_begun_is_the_same_customers_whoever_is_claimed_by_then(
+    table: str, claimants: list[str]
+) -> None:
+    """Killed before it recorded, and after; the identity names another customer by then, or two, or nobody."""
+    (_, wm_b) = people("wmA", "wmB")
+    record(anonymous("p1"), anonymous("p2"), anonymous_refund("r1", "p1", amount="4"))
+    claim("wmA")
+    alias, operation = ("dept_100", "INSERT") if table == "behaviours" else ("default", "DELETE")
+    with gate(alias, table, operation) as shut:
+        shut.kill(Process(waiting.fold_waiting))
+    assert folded_to() == {"p1": "wmA", "p2": "wmA", "r1": "wmA"}
+    take_identities([{"external_userid": "wmA", "kind": "openid", "value": None}], owner="api:shop", replace=True)
+    for one in claimants:
+        claim(one)
+    moved = move_customer("wmA", 101, actor="test")
+    assert waiting.fold_waiting() == 3
+    assert (waits(), fresh(), waiting.fold_waiting()) == ({}, 0, 0)
+    assert (sorted(raw_of(moved)), running_of(moved)[:4]) == (["p1", "p2", "r1"], (2, D("20.00"), 0, D("4.00")))
+    assert (raw_of(wm_b), running_of(wm_b)) == ({}, None)
+
+
+def test_two_folds_at_once_between_which_the_identity_moves_record_for_the_first_only() -> None:
+    """One has been stopped where it says to whom it folds, the other where it records."""
+    wm_a, wm_b = people("wmA", "wmB")
+    record(anonymous("p1"), anonymous("p2"))
+    claim("wmA")
+    with gate("dept_100", "behaviours", "INSERT") as shut:
+        first = Process(waiting.fold_waiting)
+        shut.wait_for(first)
+        take_identities([{"external_userid": "wmA", "kind": "openid", "value": None}], owner="api:shop", replace=True)
+        claim("wmB")
+        second = Process(waiting.fold_waiting)
+        wait_for_somebody_behind_a_lock("dept_100", 2)
+        shut.open()
+        assert {first.answer(), second.answer()} == {2}
+    assert (waits(), fresh(), running_of(wm_a)[:2], running_of(wm_b)) == ({}, 0, (2, D("20.00")), None)
+
+
+def test_two_that_assign_at_once_agree_on_the_one_who_was_first() -> None:
+    wm_a, wm_b = people("wmA", "wmB")
+    record(*(anonymous(f"p{n}") for n in range(3)))
+    claim("wmA")
+    with gate("default", "waiting_behaviours", "UPDATE") as shut:
+        first = Process(waiting.fold_waiting)
+        shut.wait_for(first)
+        take_identities([{"external_userid": "wmA", "kind": "openid", "value": None}], owner="api:shop", replace=True)
+        claim("wmB")
+        second = Process(waiting.fold_waiting)
+        wait_for_somebody_behind_a_lock("default", 2)
+        shut.open()
+        assert sorted([first.answer(), second.answer()])[-1] == 3
+    assert (waits(), fresh()) == ({}, 0)
+    assert (running_of(wm_a)[:2], running_of(wm_b)) == ((3, D("30.00")), None)
+
+
+def test_many_are_assigned_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "ASSIGNED_PAGE", 2)
+    monkeypatch.setattr(waiting, "CLAIMS", 2)
+    ids = people(*(f"wm{n}" for n in range(3)))
+    for n in range(3):
+        record(*(anonymous(f"p{k}", f"o{n}") for k in range(4)))
+        claim(f"wm{n}", f"o{n}")
+    assert waiting.fold_waiting() == 12
+    assert [running_of(one)[:2] for one in ids] == [(4, D("40.00"))] * 3
+    assert (waits(), fresh()) == ({}, 0)
 
 
 def test_several_keepers_at_once_fold_each_in_once() -> None:
@@ -304,7 +386,7 @@ def test_a_behaviour_that_begins_to_wait_while_its_claim_is_looked_through_is_fo
     people("wmA")
     claim("wmA")
     (seen,) = identities.list_fresh(limit=10)
-    assert waiting._waited_for([seen.pair]) == []
+    assert waiting._assign({seen.pair}) == 0
     # A reporter who had asked before the claim.
     with connection.cursor() as cursor:
         cursor.execute("UPDATE identities SET kind = 'hidden'")
@@ -355,6 +437,56 @@ def test_an_erasure_deletes_what_waits_for_its_person() -> None:
     assert set(rows_everywhere().values()) == {0}
 
 
+def test_an_erasure_deletes_what_was_being_folded_to_its_person_and_nobody_elses() -> None:
+    """Also under an identity that the person has given up; not what waited unassigned for one: it is nobody's."""
+    (_, wm_b) = people("wmA", "wmB")
+    record(anonymous("pA", "oA"), anonymous_refund("rA", "never", "oA"), anonymous("pB", "oB"), anonymous("p0", "o0"))
+    claim("wmA", "oA")
+    claim("wmB", "oB")
+    with gate("dept_100", "behaviours", "INSERT") as shut:
+        shut.kill(Process(waiting.fold_waiting))
+    claim("wmA", "o0")
+    take_identities([{"external_userid": "wmA", "kind": "openid", "value": "oB"}], owner="api:shop", replace=True)
+    assert identities.pairs_of("wmA") == [read_pair("openid", "oB")]
+    job = request_erasure("wmA", actor="test")
+    assert waiting.fold_waiting() == 1
+    assert waits() == {"pA": "unknown_customer", "rA": "unknown_customer", "p0": ""}
+    assert list(raw_of(wm_b)) == ["pB"]
+    done = run_erasure(job.id)
+    assert done.places["waiting_behaviours"]["rows"] == {"waiting_behaviours": 2}
+    assert folded_to() == {"p0": ""}
+    # Come again, they have nothing of what was theirs.
+    (again,) = people("wmA")
+    claim("wmA", "oA")
+    assert (waiting.retry_refunds(), waiting.fold_waiting(), raw_of(again)) == (0, 0, {})
+
+
+def test_an_erasure_leaves_what_is_being_folded_to_another_who_had_the_identity_first() -> None:
+    (_, wm_b) = people("wmA", "wmB")
+    record(anonymous("p1"))
+    claim("wmB")
+    with gate("dept_100", "behaviours", "INSERT") as shut:
+        shut.kill(Process(waiting.fold_waiting))
+    claim("wmA")
+    done = run_erasure(request_erasure("wmA", actor="test").id)
+    assert done.places["waiting_behaviours"]["rows"] == {"waiting_behaviours": 0}
+    assert (waiting.fold_waiting(), list(raw_of(wm_b))) == (1, ["p1"])
+
+
+def test_an_erasure_that_begins_while_it_is_said_to_whom_to_fold_finds_it() -> None:
+    people("wmA")
+    record(anonymous("p1"))
+    claim("wmA")
+    with gate("default", "waiting_behaviours", "UPDATE") as shut:
+        fold = Process(waiting.fold_waiting)
+        shut.wait_for(fold)
+        eraser = Process(lambda: run_erasure(request_erasure("wmA", actor="test").id).state)
+        wait_for_somebody_behind_a_lock("default", 2)
+        shut.open()
+        assert (fold.answer() in (0, 1), eraser.answer()) == (True, "done")
+    assert (waits(), set(rows_everywhere().values())) == ({}, {0})
+
+
 def test_whoever_is_being_erased_is_not_folded_in() -> None:
     people("wmA")
     record(anonymous("p1"))
@@ -388,7 +520,8 @@ def test_costs(size: int) -> None:
     assert cost(*(item("p2", one) for one in names)) == 1
     with CaptureQueriesContext(connection) as control:
         waiting.fold_waiting()
-    assert len(control) == 1
+    # Fresh claims; what is assigned: purchases, and refunds.
+    assert len(control) == 3
 
 
 def test_the_keeper_folds_in_and_deletes_what_has_expired() -> None:
