@@ -38,9 +38,13 @@ PHASES: dict[int, Callable[[Claim, ProfileRun, OnProgress], None]] = {
 }
 
 
-def prepare(run: ProfileRun) -> dict[str, Any]:
-    """Do what is done once before the third phase besides the fit. Returns notes for the summary. Repeatable."""
-    return preparing.prepare(run)
+def prepare(run: ProfileRun) -> tuple[dict[str, Any], list[int]]:
+    """Do what is done once before the third phase besides the fit. Repeatable.
+
+    Returns notes for the summary, and the homes that could not be reached.
+    """
+    notes = preparing.prepare(run)
+    return notes, preparing.homes_missed(notes)
 
 
 def compute_figures(run: ProfileRun) -> list[int]:

@@ -25,16 +25,14 @@ from dataclasses import dataclass, field
 from datetime import date
 from enum import Enum
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
-import orjson
 import structlog
 from django.conf import settings
 from django.db import IntegrityError, connections, transaction
-from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
-from profiles import alone, buckets, claims, fitting, phases, publishing
+from profiles import alone, buckets, claims, phases, publishing, steps
 from profiles.claims import ClaimLostError, ClaimView
 from profiles.days import day_of, day_zone
 from profiles.models import ProfileRun, RuleVersion
@@ -46,8 +44,6 @@ logger = structlog.get_logger(__name__)
 
 Kind, State = ProfileRun.Kind, ProfileRun.State
 Wake = Callable[[ProfileRun, list[tuple[int, int]]], object]
-T = TypeVar("T")
-GAVE_UP = "Its workers stopped without a word."
 POLL_SECONDS = 0.5
 START_ATTEMPTS = 10
 
@@ -301,7 +297,8 @@ def finish(run: ProfileRun, *, wake: Wake = lambda *_: None) -> bool:
     """Do what is due of a run once its claims are through: the fit, the figures, its end. Returns whether it is ended.
 
     wake: called with the run and (home, bucket) of claims that may be worked on now.
-    Of several who come at once one does it. Database: one query per home and step, a few on control; see the steps.
+    Of several who come at once one does it; a step that broke and may go well is taken again, after some seconds.
+    Database: one query per home and step, a few on control; see profiles.steps.
     """
     while True:
         run.refresh_from_db()
@@ -315,8 +312,11 @@ def finish(run: ProfileRun, *, wake: Wake = lambda *_: None) -> bool:
                 make_claims(run)
                 wake(run, _offers(run))
                 return False
-            case Step.FIT | Step.FIGURES as due:
-                if not _take_step(run, progress, due):
+            case Step.FIT:
+                if not steps.take_fit(run, writes=progress.writes):
+                    return False
+            case Step.FIGURES:
+                if not steps.take_figures(run, progress.claims):
                     return False
             case _:
                 if progress.unavailable != run.summary.get("unavailable", []):
@@ -324,69 +324,8 @@ def finish(run: ProfileRun, *, wake: Wake = lambda *_: None) -> bool:
                 return False
 
 
-def _take_step(run: ProfileRun, progress: RunProgress, due: Step) -> bool:
-    try:
-        with alone.taken(run) as step:
-            if step is None:
-                return False
-            if due == Step.FIT:
-                fitted, notes = _fit(run, gives_up=step.is_last_attempt)
-                if progress.writes:
-                    notes |= _prepare(run, gives_up=step.is_last_attempt)
-                step.end(claims.SCORE, rfm=fitted.rfm, value_model=fitted.value_model, summary=_with_notes(notes))
-            else:
-                notes = _compute_figures(run, progress, gives_up=step.is_last_attempt)
-                step.end(phases.FIGURES, summary=_with_notes(notes))
-            logger.info("run_step_done", run=run.pk, step=due.value, **notes)
-    except alone.StepLostError as error:
-        logger.warning("run_step_lost", run=run.pk, step=due.value, reason=str(error))
-        return False
-    return True
-
-
-def _fit(run: ProfileRun, *, gives_up: bool) -> tuple[fitting.Fitted, dict[str, Any]]:
-    began = time.monotonic()
-    fitted, error = _guarded(run, "fit", fitting.fit, gives_up=gives_up)
-    notes = {"fit_error": error} if fitted is None else {"fitted_without": fitted.without}
-    return fitted or fitting.Fitted(), {**notes, "fit_seconds": round(time.monotonic() - began, 2)}
-
-
-def _prepare(run: ProfileRun, *, gives_up: bool) -> dict[str, Any]:
-    began = time.monotonic()
-    notes, error = _guarded(run, "preparation", phases.prepare, gives_up=gives_up)
-    return {**(notes or {"preparation_error": error}), "preparation_seconds": round(time.monotonic() - began, 2)}
-
-
-def _compute_figures(run: ProfileRun, progress: RunProgress, *, gives_up: bool) -> dict[str, Any]:
-    began = time.monotonic()
-    missing, error = _guarded(run, "figures", phases.compute_figures, gives_up=gives_up)
-    return {
-        "figures_of": sorted(set(progress.claims) - set(missing or [])),
-        "figures_error": error,
-        "figures_seconds": round(time.monotonic() - began, 2),
-    }
-
-
-def _guarded(run: ProfileRun, name: str, do: Callable[[ProfileRun], T], *, gives_up: bool) -> tuple[T | None, str]:
-    """Return what a step found, or why it failed: that costs no customer the class that was found."""
-    try:
-        if gives_up:
-            raise RuntimeError(GAVE_UP)
-        return do(run), ""
-    except Exception as error:
-        logger.exception("run_step_failed", run=run.pk, step=name)
-        for home in _known(run):
-            connections[sharding.alias(home)].close()
-        return None, f"{type(error).__name__}: {error}"[: claims.ERROR_LENGTH]
-
-
-def _with_notes(notes: dict[str, Any]) -> RawSQL:
-    """Return an expression: the summary as it is by then, with some notes put into it."""
-    return RawSQL("summary || %s::jsonb", [orjson.dumps(notes).decode()])
-
-
 def _note(run: ProfileRun, **notes: Any) -> None:
-    ProfileRun.objects.filter(pk=run.pk, state=State.RUNNING).update(summary=_with_notes(notes))
+    ProfileRun.objects.filter(pk=run.pk, state=State.RUNNING).update(summary=steps.with_notes(notes))
     run.refresh_from_db()
 
 
@@ -405,7 +344,7 @@ def fail(run: ProfileRun, reason: str) -> None:
 
 def _close(run: ProfileRun, state: str, summary: dict[str, Any]) -> bool:
     ended = ProfileRun.objects.filter(pk=run.pk, state=State.RUNNING).update(
-        state=state, summary=_with_notes(summary), finished_at=timezone.now()
+        state=state, summary=steps.with_notes(summary), finished_at=timezone.now()
     )
     run.refresh_from_db()
     if ended:

@@ -7,14 +7,16 @@
                        "seconds": 1.9, "phases": {"classify": 1.2, "score": 0.5, "act": 0.2}}},
      "phases": {"classify": 2.4, "fit": 1.1, "preparation": 0.1, "score": 1.0, "act": 0.4,
                 "figures": 0.3},
-     "scored": 40, "fitted_without": [], "fit_error": "…", "figures_error": "…",
+     "scored": 40, "fitted_without": [], "fit_error": "…", "preparation_error": "…", "figures_error": "…",
+     "recommendations": {"broken_rules": [], "feedback_without": [], "affinities": {"items": …, "pairs": …, …}},
      "broken_rules": [{"position": 2, "profile": "…", "place": "rules[1].conditions[0].field", "reason": "…"}],
      "broken_segments": [{"id": 7, "name": "老客", "reason": "…"}],
      "failed": [{"home": 100, "bucket": 3, "error": "…"}]}
 
 classes counts everybody in the homes that answered, also those whom an incremental run had no need to look at; for a
 run that only reports, those it would put into each class. seconds: what the work on a home's claims took, one after
-the other. scored: customers whose RFM, value or warning was written. fit_error: why there are no new scores.
+the other. scored: customers whose RFM, value or warning was written. fit_error: why there are no new scores. It and the
+other two errors, fitted_without and recommendations (see recommendations.preparing) are noted by profiles.steps.
 """
 
 from collections import Counter
