@@ -18,7 +18,7 @@ from customers.pages.access import actor_of, scope_of_user
 from profiles import runs, tasks
 from profiles.claims import ACT, CLASSIFY, SCORE, ClaimView
 from profiles.days import day_of
-from profiles.models import ProfileRun, RunClaim
+from profiles.models import Action, DailyFigure, ProfileRun, RunClaim
 from profiles.pages.rendering import render_page
 from profiles.pages.worth import value_context
 from profiles.rules import RuleError
@@ -116,7 +116,7 @@ def wake_run(request: HttpRequest, run_id: int) -> HttpResponseBase:
 
 
 def run_page(request: HttpRequest, run_id: int) -> HttpResponseBase:
-    """Show a run. Database: two queries on control, one on each home."""
+    """Show a run. Database: three queries on control, one on each home."""
     _may(request, "view_profilerun")
     run = get_object_or_404(ProfileRun.objects.select_related("rule_version"), pk=run_id)
     user: Any = request.user
@@ -131,6 +131,7 @@ def run_page(request: HttpRequest, run_id: int) -> HttpResponseBase:
             "matrix": matrix(run.summary.get("moves", [])),
             "value": value_context(run),
             "without": run.summary.get("fitted_without", []),
+            "suggestions": suggestions_of(run),
             "samples": list_samples(run, scope_of_user(user)) if user.has_perm("customers.view_customer") else None,
             "counts_today": run.as_of == day_of(run.started_at),
             "last_day": run.as_of - timedelta(days=1),
@@ -191,6 +192,23 @@ def _bucket(view: ClaimView) -> dict[str, Any]:
         "title": f"{text}。{view.error}" if view.error else text,
         "error": view.error,
     }
+
+
+def suggestions_of(run: ProfileRun) -> dict[str, Any] | None:
+    """Return what a run says of recommendations, for its page; None if it says nothing. Database: one query on control.
+
+    open: [{action, name, count}] of those open at its end, None where no figures are kept of it (any more).
+    """
+    noted = run.summary.get("recommendations")
+    if noted is None:
+        return None
+    found = DailyFigure.objects.filter(kind="actions", scope="", day=run.as_of, home__in=run.homes, run_id=run.pk)
+    kept = list(found.values_list("data", flat=True))
+    counted = [
+        {"action": action.value, "name": action.label, "count": sum(one.get(action, 0) for one in kept)}
+        for action in Action
+    ]
+    return {**noted, "open": counted if kept else None}
 
 
 def _homes(summary: Mapping[str, Any]) -> list[dict[str, Any]]:

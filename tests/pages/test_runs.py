@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from profiles import claims, runs
 from profiles.days import day_of
-from profiles.models import CustomerScore, ProfileRun
+from profiles.models import Action, CustomerScore, ProfileRun, Recommendation, RecommendationRule, Segment
 
 RUNS = "/admin/profiles/profilerun/"
 
@@ -124,6 +124,52 @@ def test_a_run_shows_thresholds_and_the_value_model(admin: Client, classified: P
     assert "这次没有估计出价值：复购客户太少" in html
     assert "连不上 dept_101" in html
     assert 'class="chart"' not in html
+
+
+def test_a_run_says_what_it_did_about_recommendations_and_what_went_wrong(
+    admin: Client, classified: ProfileRun
+) -> None:
+    url = f"{RUNS}{classified.pk}/change/"
+    page = admin.get(url)
+    html = page.content.decode()
+    there = [one.action for home in (100, 101) for one in Recommendation.objects.using(f"dept_{home}")]
+    assert len(there) > 0
+    assert [(one["name"], one["count"]) for one in page.context["suggestions"]["open"]] == [
+        (action.label, there.count(action)) for action in Action
+    ]
+    assert "任务结束时待处理的建议" in html
+    for text in ("没有更新", "不能使用", "连不上"):
+        assert text not in html
+    segment = Segment.objects.create(name="坏人群")
+    rule = RecommendationRule.objects.order_by("pk").first()
+    assert rule is not None
+    classified.summary |= {
+        "broken_segments": [{"id": segment.pk, "name": "坏人群", "reason": "没有这个字段 <luck>"}],
+        "recommendations": {
+            "broken_rules": [{"rule": rule.pk, "name": "坏规则", "reason": "没有这个人群"}],
+            "feedback_without": [101],
+            "affinities": {"items": 1200, "pairs": 4310, "written": 12, "unavailable": [100]},
+        },
+        "figures_error": "OperationalError: figures",
+    }
+    classified.save(update_fields=["summary"])
+    html = admin.get(url).content.decode()
+    for text in (
+        f'href="/admin/profiles/segment/{segment.pk}/change/">坏人群</a>：没有这个字段 &lt;luck&gt;',
+        f'href="/admin/profiles/recommendationrule/{rule.pk}/change/">坏规则</a>：没有这个人群',
+        "统计采纳率时连不上 dept_101",
+        "统计商品搭配时连不上 dept_100",
+        "1,200 种商品",
+        "4,310 对搭配，这次更新了 12 对",
+        "首页的统计指标没有更新：OperationalError: figures",
+    ):
+        assert text in html, text
+    del classified.summary["recommendations"]
+    classified.summary |= {"broken_segments": [], "preparation_error": "OperationalError: gone"}
+    classified.save(update_fields=["summary"])
+    html = admin.get(url).content.decode()
+    assert "建议按上一次的统计照常生成。原因：OperationalError: gone" in html
+    assert 'id="suggestions"' not in html
 
 
 def test_a_customers_page_shows_what_they_are_worth(
