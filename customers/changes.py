@@ -3,6 +3,7 @@
 of a customer out of scope      PUT OutOfScopeError; PATCH and DELETE: no such customer
 follows                         a restricted key replaces those of its own staff; others' stay, unseen
 somebody new                    must be in scope once created, so that a key sees what it has made
+unionid, mobile, follows'       claimed weakly by a restricted key (customers.identities)
 """
 
 from dataclasses import replace
@@ -41,7 +42,7 @@ def put_customer(data: CustomerData, viewer: Viewer, *, create: bool = True) -> 
     Raises DirectoryError, OutOfScopeError, HomeIsFixedError; nothing has been changed then.
     """
     if not viewer.scope.is_everything:
-        data = _within_scope(data, viewer.scope)
+        data = replace(_within_scope(data, viewer.scope), is_restricted=True)
     if data.home is not None:
         _check_home(data.external_userid, data.home)
     if not create:
@@ -56,7 +57,7 @@ def change_customer(data: CustomerData, viewer: Viewer) -> None:
         customer, _ = read(data.external_userid)
         if customer is None or not viewer.scope.admits(customer):
             raise DirectoryError("unknown_customer", data.external_userid)
-        data = _own_follows(data, viewer.scope)
+        data = replace(_own_follows(data, viewer.scope), is_restricted=True)
     if data.home is not None:
         _check_home(data.external_userid, data.home)
     for error in upsert_many([replace(data, home=None)], create=False).rejected.values():

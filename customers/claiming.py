@@ -64,7 +64,7 @@ def take_identities(
     """Claim identities for customers in scope. Repeatable.
 
     items: 1..10 000, as above. owner: see customers.identities. replace: of each customer and kind named here, the
-    owner gives up the values that are not.
+    owner gives up the values that are not. What a restricted scope claims is weak.
     Database: one query and one statement on control; one more on each home for a restricted scope.
     """
     claimed = Claimed()
@@ -85,8 +85,12 @@ def take_identities(
             found = digests.setdefault((one.external_userid, one.kind), set())
             found.update([] if one.digest is None else [one.digest])
             claimed.duplicates += 1
+    is_weak = not scope.is_everything
     new = claim_identities(
-        [Claim(who, owner, kind, frozenset(found), replaces=replace) for (who, kind), found in digests.items()]
+        [
+            Claim(who, owner, kind, frozenset(found), replaces=replace, is_weak=is_weak)
+            for (who, kind), found in digests.items()
+        ]
     )
     claimed.accepted = len(new)
     claimed.duplicates -= len(new)

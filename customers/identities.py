@@ -4,7 +4,13 @@
     mobile 13812345678              wmA                                 wmA
     mobile 13900000000              wmA (customer), wmA (import)        wmA: two say so
     mobile 13700000000              wmA, wmB                            nobody: ambiguous
+    mobile 13600000000              wmA, wmB (weak)                     wmA
+    mobile 13500000000              wmA (weak)                          wmA
     unionid oX…                     -                                   nobody yet: behaviours wait (profiles.waiting)
+
+Weak is what a key that is restricted to departments says, until somebody unrestricted says the same: it counts only
+where nobody says otherwise. For such a key itself only the claims of customers whom it may see are there at all: what
+it claims does not disturb the others, and what it is told does not depend on them.
 
     owner        is                                                           replaces
     customer     unionid and mobile of the customer, whoever writes them      always: they are what the customer has
@@ -41,20 +47,25 @@ WITH told AS MATERIALIZED (
     SELECT external_userid, kind, owner, ARRAY(SELECT decode(one, 'hex') FROM unnest(digests) AS one) AS digests
     FROM jsonb_to_recordset(%(told)s) AS one (external_userid text, kind text, owner text, digests text[])
 ), given AS MATERIALIZED (
-    SELECT external_userid, kind, owner, decode(digest, 'hex') AS digest
-    FROM jsonb_to_recordset(%(given)s) AS one (external_userid text, kind text, owner text, digest text)
-), unknown AS MATERIALIZED (
-    SELECT given.* FROM given LEFT JOIN LATERAL
-         (SELECT i.id FROM identities i WHERE i.kind = given.kind AND i.digest = given.digest
+    SELECT external_userid, kind, owner, decode(digest, 'hex') AS digest, is_weak
+    FROM jsonb_to_recordset(%(given)s)
+         AS one (external_userid text, kind text, owner text, digest text, is_weak boolean)
+), looked AS MATERIALIZED (
+    SELECT given.*, known.id, known.is_weak AS was_weak FROM given LEFT JOIN LATERAL
+         (SELECT i.id, i.is_weak FROM identities i WHERE i.kind = given.kind AND i.digest = given.digest
           AND i.external_userid = given.external_userid AND i.owner = given.owner OFFSET 0) AS known ON true
-    WHERE known.id IS NULL
+), unknown AS MATERIALIZED (
+    SELECT * FROM looked WHERE id IS NULL
+), strengthened AS (
+    UPDATE identities i SET is_weak = false, is_fresh = true
+    WHERE i.id = ANY (ARRAY(SELECT id FROM looked WHERE was_weak AND NOT is_weak))
 ), living AS MATERIALIZED (
     SELECT one.* FROM (SELECT * FROM unknown ORDER BY external_userid) AS one, LATERAL
          (SELECT 1 FROM directory d WHERE d.external_userid = one.external_userid AND d.state IN ('live', 'moving')
           OFFSET 0 FOR SHARE) AS found
 ), added AS (
-    INSERT INTO identities (kind, digest, external_userid, owner, is_fresh, created_at)
-    SELECT kind, digest, external_userid, owner, true, now() FROM living
+    INSERT INTO identities (kind, digest, external_userid, owner, is_weak, is_fresh, created_at)
+    SELECT kind, digest, external_userid, owner, COALESCE(is_weak, false), true, now() FROM living
     ORDER BY kind, digest, external_userid, owner
     ON CONFLICT DO NOTHING RETURNING external_userid, kind, digest
 ), stale AS MATERIALIZED (
@@ -68,15 +79,25 @@ WITH told AS MATERIALIZED (
          (SELECT i.id FROM identities i WHERE i.kind = g.kind AND i.digest = g.digest OFFSET 0) AS found
 ), freshened AS (
     UPDATE identities i SET is_fresh = true
-    WHERE i.id = ANY (ARRAY(SELECT id FROM others EXCEPT SELECT id FROM given_up))
+    WHERE i.id = ANY (ARRAY(SELECT id FROM others EXCEPT SELECT id FROM given_up
+                            EXCEPT SELECT id FROM looked WHERE was_weak AND NOT is_weak))
 )
 SELECT external_userid, kind, digest FROM added
 """
 RESOLVE = """
-SELECT i.kind, i.digest, min(i.external_userid), count(DISTINCT i.external_userid)
+SELECT i.kind, i.digest,
+       COALESCE(min(i.external_userid) FILTER (WHERE NOT i.is_weak), min(i.external_userid)),
+       CASE WHEN bool_and(i.is_weak) THEN count(DISTINCT i.external_userid)
+            ELSE count(DISTINCT i.external_userid) FILTER (WHERE NOT i.is_weak) END
 FROM unnest(%s::text[], %s::bytea[]) AS asked (kind, digest)
 JOIN identities i ON i.kind = asked.kind AND i.digest = asked.digest
 GROUP BY i.kind, i.digest
+"""
+CLAIMANTS = """
+SELECT i.kind, i.digest, i.external_userid, bool_and(i.is_weak)
+FROM unnest(%s::text[], %s::bytea[]) AS asked (kind, digest)
+JOIN identities i ON i.kind = asked.kind AND i.digest = asked.digest
+GROUP BY i.kind, i.digest, i.external_userid
 """
 FORGET = """
 WITH gone AS (
@@ -106,13 +127,14 @@ FROM unnest(%s::bigint[], %s::text[]) AS seen (id, version) WHERE i.id = seen.id
 @dataclass(frozen=True)
 class Claim:
     """That these identities of a kind are a customer's, as an owner says. replaces: those, and no others of that
-    owner's."""
+    owner's. is_weak: a restricted key says so; None: whoever said so, it stays as weak as it is."""
 
     external_userid: str
     owner: str
     kind: str
     digests: frozenset[bytes]
     replaces: bool = True
+    is_weak: bool | None = False
 
 
 class Fresh(NamedTuple):
@@ -124,19 +146,25 @@ class Fresh(NamedTuple):
 
 
 def claims_of(
-    external_userid: str, fields: Mapping[str, Any], mobiles: Iterable[str] | None, *, is_new: bool = False
+    external_userid: str,
+    fields: Mapping[str, Any],
+    mobiles: Iterable[str] | None,
+    *,
+    is_new: bool = False,
+    is_weak: bool | None = False,
 ) -> list[Claim]:
     """Return what a customer's own data claims: unionid and mobile, if they are among the fields, and follows' mobiles.
 
     mobiles: of all follows, None if they are not told. is_new: there is nothing yet that empty ones could replace.
+    is_weak: see Claim.
     """
     claims = []
     for kind in (UNIONID, MOBILE):
         if kind in fields:
             values = [fields[kind]] if fields[kind] else []
-            claims.append(Claim(external_userid, CUSTOMER, kind, digests_of(kind, values)))
+            claims.append(Claim(external_userid, CUSTOMER, kind, digests_of(kind, values), is_weak=is_weak))
     if mobiles is not None:
-        claims.append(Claim(external_userid, FOLLOWS, MOBILE, digests_of(MOBILE, mobiles)))
+        claims.append(Claim(external_userid, FOLLOWS, MOBILE, digests_of(MOBILE, mobiles), is_weak=is_weak))
     return [claim for claim in claims if claim.digests or not is_new]
 
 
@@ -154,10 +182,14 @@ def claim_identities(claims: Sequence[Claim]) -> set[tuple[str, str, bytes]]:
         for c, row in named
         if c.replaces
     }
-    given = {(c.external_userid, c.kind, c.owner, one): row for c, row in named for one in c.digests}
+    given = {
+        (c.external_userid, c.kind, c.owner, one): {**row, "digest": one.hex(), "is_weak": c.is_weak}
+        for c, row in named
+        for one in c.digests
+    }
     parameters = {
         "told": orjson.dumps(list(told.values())).decode(),
-        "given": orjson.dumps([{**row, "digest": key[3].hex()} for key, row in given.items()]).decode(),
+        "given": orjson.dumps(list(given.values())).decode(),
     }
     return {(who, kind, bytes(digest)) for who, kind, digest in _execute(CLAIM, parameters)}
 
@@ -169,10 +201,33 @@ def _named(claim: Claim) -> dict[str, str]:
 def resolve(pairs: Collection[Pair]) -> dict[Pair, str | None]:
     """Return whom identities name: {pair: external_userid}, None where several customers claim it.
 
-    Whom nobody claims is left out. Database: one query on the control database, whatever the number.
+    Whom nobody claims is left out. For whoever may see everybody; for others see list_claimants.
+    Database: one query on the control database, whatever the number.
     """
     found = _execute(RESOLVE, _columns(pairs)) if pairs else []
     return {(kind, bytes(digest)): who if count == 1 else None for kind, digest, who, count in found}
+
+
+def list_claimants(pairs: Collection[Pair]) -> dict[Pair, dict[str, bool]]:
+    """Return who claims identities: {pair: {external_userid: whether weakly}}. Whom nobody claims is left out.
+
+    Database: one query on the control database, whatever the number.
+    """
+    found: dict[Pair, dict[str, bool]] = {}
+    for kind, digest, external_userid, is_weak in _execute(CLAIMANTS, _columns(pairs)) if pairs else []:
+        found.setdefault((kind, bytes(digest)), {})[external_userid] = is_weak
+    return found
+
+
+def choose(claimants: Mapping[str, bool]) -> str | None:
+    """Return whom an identity names among these, {external_userid: whether weakly}; None: nobody, or several.
+
+    >>> choose({"wmA": False, "wmB": True}), choose({"wmB": True}), choose({"wmA": True, "wmB": True}), choose({})
+    ('wmA', 'wmB', None, None)
+    """
+    strong = [one for one, is_weak in claimants.items() if not is_weak]
+    left = strong or list(claimants)
+    return left[0] if len(left) == 1 else None
 
 
 def pairs_of(external_userid: str) -> list[Pair]:

@@ -345,14 +345,15 @@ class Identity(models.Model):
     """A name that a shop or a mini-program has for a customer: unionid, openid, mobile, member_no, ….
 
     Only a digest of the value is kept (customers.identities). A value that several customers claim names nobody.
-    owner: who says so (customers.identities); each replaces only its own. is_fresh: waiting behaviours have not been
-    looked through for it yet.
+    owner: who says so (customers.identities); each replaces only its own. is_weak: so far only keys that are restricted
+    to departments have said so. is_fresh: waiting behaviours have not been looked through for it yet.
     """
 
     kind = models.CharField("身份类型", max_length=32)
     digest = models.BinaryField("身份摘要", max_length=32)
     external_userid = models.TextField("外部联系人ID", db_index=True)
     owner = models.CharField("登记方", max_length=80)
+    is_weak = models.BooleanField(default=False, db_default=False)
     is_fresh = models.BooleanField(default=True)
     created_at = models.DateTimeField("登记时间", default=timezone.now)
 

@@ -55,6 +55,7 @@ class CustomerData:
     with stamps_read also where it changes nothing, which bumps no version.
     respect_tombstone: do not create somebody who was erased, unless followed_at is after the erasure.
     if_version: only change a customer who has this version, and create nobody.
+    is_restricted: it comes from a key that is restricted to departments, which claims identities weakly.
     """
 
     external_userid: str
@@ -71,6 +72,7 @@ class CustomerData:
     respect_tombstone: bool = False
     followed_at: datetime | None = None
     if_version: int | None = None
+    is_restricted: bool = False
 
     def with_follows(self, stored: Mapping[str, FollowData]) -> "CustomerData":
         """Return the same with follows instead of merge_follows, which is given those that are stored."""

@@ -177,7 +177,7 @@ def _claims(
             kept = set(follows) - item.follows_within - given
             mobiles.update(mobile for userid in kept for mobile in follows[userid]["mobiles"])
     fields = {name: after[name] for name in IDENTITY_FIELDS if name in item.fields}
-    return claims_of(item.external_userid, fields, mobiles, is_new=is_new)
+    return claims_of(item.external_userid, fields, mobiles, is_new=is_new, is_weak=item.is_restricted)
 
 
 def _require_own_rows(alias: str, items: Mapping[int, CustomerData]) -> None:

@@ -3,11 +3,14 @@
 in scope                              recorded
 out of scope                          unknown_customer, as if there were nobody
 nobody yet, create_missing            created where the key will see them: in a home of its departments
-named by an identity                  of somebody in scope: recorded; else unknown_customer, also where it is ambiguous:
-                                      only keys without restriction may leave something waiting
+named by an identity                  as if only the claims of customers in scope were there: of one, recorded; of
+                                      several, ambiguous_identity; of none, unknown_customer: only keys without
+                                      restriction may leave something waiting
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +18,7 @@ from customers import identities
 from customers.access import Scope
 from customers.identity import is_external_userid
 from customers.identity_kinds import IdentityError, Pair, read_identity
-from customers.visibility import sort_out
+from customers.visibility import Sorted, sort_out
 from profiles.behaviours import Recorded, Rejection, record_behaviours
 from scrm import sharding
 from scrm.sharding.models import open_homes
@@ -34,19 +37,25 @@ def report_behaviours(
     """
     if scope.is_everything:
         return record_behaviours(items, source=source, now=now, create_missing=create_missing)
-    items, named = _with_names(items)
-    people = sort_out({one for one in map(_external_userid, items) if one is not None}, scope)
+    pairs = _pairs(items)
+    claimants = identities.list_claimants(set(pairs.values()))
+    asked = {one for one in map(_external_userid, items) if one is not None}
+    people = sort_out(asked.union(*claimants.values()), scope)
     visible, known = people.visible, people.there
     taken: list[tuple[int, object]] = []
     refused: list[Rejection] = []
     for index, item in enumerate(items):
+        if index in pairs:
+            name = _name(claimants.get(pairs[index], {}), people)
+            if isinstance(name, _Nobody):
+                refused.append(Rejection.because(index, name.code))
+            else:
+                taken.append((index, {**item, "identity": None, "external_userid": name}))  # type: ignore[dict-item]
+            continue
         external_userid = _external_userid(item)
         if external_userid in people.unknown:
             # Not left to the recording: the home may be back by then, and they may be out of scope.
             refused.append(Rejection.because(index, "department_unavailable"))
-            continue
-        if index in named and external_userid not in visible:
-            refused.append(Rejection.because(index, "unknown_customer"))
             continue
         if external_userid is None or external_userid in visible:
             taken.append((index, item))  # the former to be told what is wrong with it
@@ -62,25 +71,31 @@ def report_behaviours(
     return done
 
 
-def _with_names(items: Sequence[object]) -> tuple[list[object], dict[int, str | None]]:
-    """Put the external_userid for the identity where an item names one that can be.
-
-    Returns (the items, {index: external_userid, None where the identity names nobody} of those).
-    """
+def _pairs(items: Sequence[object]) -> dict[int, Pair]:
+    """Return {index: identity} of the items that name one and nothing else; others are to be told what is wrong."""
     pairs: dict[int, Pair] = {}
     for index, item in enumerate(items):
         if isinstance(item, Mapping) and item.get("identity") is not None and not item.get("external_userid"):
-            try:
+            with suppress(IdentityError):
                 pairs[index] = read_identity(item["identity"])
-            except IdentityError:
-                continue  # to be told what is wrong with it
-    names = identities.resolve(set(pairs.values()))
-    found = {index: names.get(pair) for index, pair in pairs.items()}
-    put = [
-        {**item, "identity": None, "external_userid": found[index]} if index in found else item  # type: ignore[dict-item]
-        for index, item in enumerate(items)
-    ]
-    return put, found
+    return pairs
+
+
+@dataclass(frozen=True)
+class _Nobody:
+    """That an identity names nobody to a key, and with which code it is told so."""
+
+    code: str
+
+
+def _name(claimants: Mapping[str, bool], people: Sorted) -> str | _Nobody:
+    """Return whom an identity names among those who may be seen. claimants: see identities.choose."""
+    if any(one in people.unknown for one in claimants):
+        return _Nobody("department_unavailable")  # one of those who are down may be in scope, and claim it too
+    seen = {one: is_weak for one, is_weak in claimants.items() if one in people.visible}
+    if not seen:
+        return _Nobody("unknown_customer")
+    return identities.choose(seen) or _Nobody("ambiguous_identity")
 
 
 def _rejected(index: int, one: Rejection) -> Rejection:

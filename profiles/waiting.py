@@ -11,7 +11,7 @@ names by then. A claim becomes fresh again when a behaviour begins to wait for i
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 import structlog
@@ -39,14 +39,10 @@ LATER = frozenset({"department_unavailable", "busy"})
 # Only who lives is folded to, and FOR SHARE makes an erasure that begins now wait, so that it finds what it is to
 # delete. A page is what this statement saw, also where another fold was faster: a full one says that there may be more.
 ASSIGN = """
-WITH asked AS MATERIALIZED (
-    SELECT kind, digest FROM unnest(%s::text[], %s::bytea[]) AS one (kind, digest)
+WITH named AS MATERIALIZED (
+    SELECT * FROM unnest(%s::text[], %s::bytea[], %s::text[]) AS one (kind, digest, external_userid)
     WHERE EXISTS (SELECT 1 FROM waiting_behaviours w WHERE w.identity_kind = one.kind AND w.identity_digest = one.digest
                   AND w.refused = '' AND w.folded_to = '')
-), named AS MATERIALIZED (
-    SELECT i.kind, i.digest, min(i.external_userid) AS external_userid
-    FROM asked JOIN identities i ON i.kind = asked.kind AND i.digest = asked.digest
-    GROUP BY i.kind, i.digest HAVING count(DISTINCT i.external_userid) = 1
 ), living AS MATERIALIZED (
     SELECT one.* FROM (SELECT * FROM named ORDER BY external_userid) AS one, LATERAL
          (SELECT 1 FROM directory d WHERE d.external_userid = one.external_userid AND d.state IN ('live', 'moving')
@@ -84,7 +80,8 @@ def fold_waiting() -> int:
     after = 0
     while fresh := identities.list_fresh(after=after, limit=CLAIMS):
         after = fresh[-1].id
-        while _assign({one.pair for one in fresh}) == ASSIGNED_PAGE:
+        names = identities.resolve({one.pair for one in fresh})
+        while _assign({pair: who for pair, who in names.items() if who is not None}) == ASSIGNED_PAGE:
             if time.monotonic() > until:
                 return 0
         identities.settle_fresh(fresh)
@@ -93,10 +90,13 @@ def fold_waiting() -> int:
     return _fold_assigned(until)
 
 
-def _assign(pairs: set[Pair]) -> int:
-    """Say to whom a page of what waits for these is to be folded: the one customer who claims it. Returns its size."""
+def _assign(names: Mapping[Pair, str]) -> int:
+    """Say to whom a page of what waits for these is to be folded, {identity: external_userid}. Returns its size."""
+    if not names:
+        return 0
+    kinds, digests = [kind for kind, _ in names], [digest for _, digest in names]
     with connection.cursor() as cursor:
-        cursor.execute(ASSIGN, [[kind for kind, _ in pairs], [digest for _, digest in pairs], ASSIGNED_PAGE])
+        cursor.execute(ASSIGN, [kinds, digests, list(names.values()), ASSIGNED_PAGE])
         return int(cursor.fetchone()[0])
 
 

@@ -155,8 +155,8 @@ class WaitingBehaviour(models.Model):
     """A behaviour of somebody whom no identity names yet. Folded in when one does, deleted after 90 days.
 
     contents: the item as it was accepted, without its identity, of which only the digest is kept.
-    folded_to: the customer whom the identity named when it was claimed, empty until then. Stays, whomever it names later:
-    the behaviour may have been recorded already.
+    folded_to: the customer whom the identity named when it was claimed, empty until then. Stays, whomever it names
+    later: the behaviour may have been recorded already.
     """
 
     source = models.TextField("来源")

@@ -204,23 +204,71 @@ def test_behaviours_by_identity_wait_and_are_folded_in() -> None:
     assert report(api, buy("p1"), refund) == (0, 2, 0, {})
 
 
-def test_a_restricted_key_leaves_nothing_waiting_and_learns_nothing() -> None:
+def test_a_restricted_key_leaves_nothing_waiting_and_knows_only_its_own() -> None:
     make("ours", home=100)
+    make("ours2", home=100)
     make("theirs", home=101)
     shop, branch = Api(), Api("branch", departments=[100])
     claim(shop, one("ours", "o1"), one("theirs", "o2"), one("ours", "both"), one("theirs", "both"))
+    claim(shop, one("ours", "two"), one("ours2", "two"), one("theirs", "two"))
     assert report(shop, buy("p1", "both")) == (0, 0, 0, {0: "ambiguous_identity"})
     batch = [
-        buy("p1"), buy("p1", "o2"), buy("p1", "unknown"), buy("p1", "both"), buy("p1", external_userid="ours"),
+        buy("p1"), buy("p1", "o2"), buy("p1", "unknown"), buy("p5", "both"), buy("p1", external_userid="ours"),
         buy("p1", identity={"kind": "card", "value": "1"}), buy("p2", external_userid=None),
-        buy("p3", external_userid=""), buy("p4", identity=None, external_userid="ours"),
+        buy("p3", external_userid=""), buy("p4", identity=None, external_userid="ours"), buy("p1", "two"),
     ]  # fmt: skip
     refused = {
-        **dict.fromkeys((1, 2, 3), "unknown_customer"), 4: "external_userid_and_identity", 5: "unknown_identity_kind",
+        **dict.fromkeys((1, 2), "unknown_customer"), 4: "external_userid_and_identity", 5: "unknown_identity_kind",
+        9: "ambiguous_identity",
     }  # fmt: skip
-    assert report(branch, *batch, create_missing=True) == (4, 0, 0, refused)
-    assert report(branch, *batch) == (0, 4, 0, refused)
+    assert report(branch, *batch, create_missing=True) == (5, 0, 0, refused)
+    assert report(branch, *batch) == (0, 5, 0, refused)
     assert WaitingBehaviour.objects.count() == 0
+
+
+@pytest.mark.parametrize("way", ["claim", "put", "patch"])
+def test_a_restricted_key_learns_nothing_of_a_mobile_and_disturbs_nobody_elses(way: str) -> None:
+    """Whether somebody out of its scope has the mobile that it gives its own customer makes no difference to it."""
+    taken, free = "13812345678", "13900000000"
+    make("theirs", home=101, mobile=taken)
+    shop, branch = Api(), Api("branch", departments=[100])
+
+    def purchase(event_id: str, number: str) -> dict[str, Any]:
+        return buy(event_id, identity={"kind": "mobile", "value": number})
+
+    answers = []
+    for number in (taken, free):
+        own = f"own-{number}"
+        make(own, home=100)
+        before = report(branch, purchase("p1", number))
+        if way == "claim":
+            said: Any = claim(branch, one(own, number, "mobile")), claim(branch, one(own, number, "mobile"))
+        else:
+            said = branch.send(way.upper(), f"/customers/{own}/", {"mobile": number}).status_code
+        answers.append((before, said, report(branch, purchase("p1", number), purchase("p2", number))))
+    assert answers[0] == answers[1]
+    assert answers[0][0] == (0, 0, 0, {0: "unknown_customer"})
+    assert answers[0][2] == (2, 0, 0, {})
+    # To all others the one who had it is the one who is meant; where nobody had it, it is as the branch says.
+    assert (named(taken, "mobile"), named(free, "mobile")) == ("theirs", f"own-{free}")
+    assert report(shop, purchase("p1", taken), purchase("p9", free)) == (2, 0, 0, {})
+    counts = [
+        shop.get(f"/customers/{who}/profile/").json()["live"]["purchase_count"]
+        for who in ("theirs", f"own-{taken}", f"own-{free}")
+    ]
+    assert counts == [1, 2, 3]
+
+
+def test_what_waits_is_not_drawn_to_a_restricted_keys_customer_where_somebody_else_is_named() -> None:
+    make("ours", home=100)
+    make("theirs", home=101)
+    shop, branch = Api(), Api("branch", departments=[100])
+    assert report(shop, buy("p1"), buy("p2", "o2")) == (0, 0, 2, {})
+    claim(branch, one("ours"), one("ours", "o2"))
+    claim(shop, one("theirs"))
+    assert fold_waiting() == 2
+    counts = [shop.get(f"/customers/{who}/profile/").json()["live"]["purchase_count"] for who in ("ours", "theirs")]
+    assert counts == [1, 1]
 
 
 def test_gzip_that_breaks_off_or_is_none_stores_nothing() -> None:

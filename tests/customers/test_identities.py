@@ -1,5 +1,6 @@
 """The map of identities: who is meant by what, filled by every write of a customer, emptied by an erasure."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,9 +34,11 @@ def rows() -> set[tuple[str, str, str]]:
     return set(Identity.objects.values_list("kind", "owner", "external_userid"))
 
 
-def claim(who: str, kind: str, *values: str, owner: str = "api:shop", replaces: bool = False) -> int:
+def claim(
+    who: str, kind: str, *values: str, owner: str = "api:shop", replaces: bool = False, is_weak: bool | None = False
+) -> int:
     digests = frozenset(identity_digest(kind, value) for value in values)
-    return len(claim_identities([Claim(who, owner, kind, digests, replaces)]))
+    return len(claim_identities([Claim(who, owner, kind, digests, replaces, is_weak)]))
 
 
 def settle_all() -> None:
@@ -221,6 +224,67 @@ def test_claims_are_idempotent_and_only_of_who_is_there() -> None:
     assert sorted(Identity.objects.filter(external_userid="wmA").values_list("kind", flat=True)) == ["openid"]
     assert claim_identities([]) == set()
     assert resolve([]) == {}
+
+
+def test_what_restricted_keys_say_counts_only_where_nobody_else_says_otherwise() -> None:
+    """One table, asked in both ways: by the database, and of the claimants by choose."""
+    for one in ("wmA", "wmB", "wmC"):
+        make(one)
+    table: dict[str, tuple[str, str, str | None]] = {  # who claims it, who weakly, whom it names
+        "strong": ("A", "", "wmA"),
+        "weak": ("", "A", "wmA"),
+        "strong before weak": ("A", "BC", "wmA"),
+        "two strong": ("AB", "C", None),
+        "two weak": ("", "BC", None),
+        "both": ("A", "AB", "wmA"),
+    }
+    for value, (strong, weak, _) in table.items():
+        for letter in strong:
+            claim(f"wm{letter}", "member_no", value)
+        for letter in weak:
+            claim(f"wm{letter}", "member_no", value, owner="api:branch", is_weak=True)
+    pairs = {value: read_pair("member_no", value) for value in (*table, "nobody's")}
+    assert resolve(pairs.values()) == {pairs[value]: whom for value, (_, _, whom) in table.items()}
+    claimants = identities.list_claimants(pairs.values())
+    assert claimants[pairs["both"]] == {"wmA": False, "wmB": True}
+    assert {pair: identities.choose(found) for pair, found in claimants.items()} == resolve(pairs.values())
+
+
+def test_a_weak_claim_becomes_strong_when_somebody_unrestricted_says_it_and_never_weak_again() -> None:
+    for one in ("wmA", "wmB"):
+        make(one)
+        claim(one, "openid", "o", owner="api:branch", is_weak=True)
+    pair = read_pair("openid", "o")
+    settle_all()
+    assert claim("wmA", "openid", "o", owner="api:branch", is_weak=None) == 0
+    assert (resolve([pair]), identities.list_fresh(limit=9)) == ({pair: None}, [])
+    assert claim("wmA", "openid", "o", owner="api:branch") == 0
+    assert (resolve([pair]), [one.pair for one in identities.list_fresh(limit=9)]) == ({pair: "wmA"}, [pair])
+    settle_all()
+    assert claim("wmA", "openid", "o", owner="api:branch", is_weak=True) == 0
+    assert (resolve([pair]), identities.list_fresh(limit=9)) == ({pair: "wmA"}, [])
+    # Given up by the strong one, it is the weak one's, and what waits is looked through again.
+    claim("wmA", "openid", owner="api:branch", replaces=True)
+    assert (resolve([pair]), [one.pair for one in identities.list_fresh(limit=9)]) == ({pair: "wmB"}, [pair])
+
+
+def test_what_a_restricted_writer_tells_of_a_customer_is_claimed_weakly_and_stays_so_through_the_chore() -> None:
+    make("theirs", mobile=M1, follows=(follow("zhang", mobiles=(M2,)),))
+    make("ours")
+    told = CustomerData(
+        "ours", {"mobile": M1, "unionid": "u"}, follows=(follow("li", mobiles=(M2,)),), is_restricted=True
+    )
+    upsert(told)
+    upsert(CustomerData("new", {"mobile": M1}, home=100, is_restricted=True))
+    weak = {("mobile", "customer", "ours"), ("unionid", "customer", "ours"), ("mobile", "follows", "ours"),
+            ("mobile", "customer", "new")}  # fmt: skip
+    asked = [mobile(M1), mobile(M2), read_pair("unionid", "u")]
+    for _time in range(2):
+        assert set(Identity.objects.filter(is_weak=True).values_list("kind", "owner", "external_userid")) == weak
+        assert resolve(asked) == {asked[0]: "theirs", asked[1]: "theirs", asked[2]: "ours"}
+        assert mapping.map_all() == 0
+    upsert(replace(told, is_restricted=False))
+    assert resolve(asked) == {asked[0]: None, asked[1]: None, asked[2]: "ours"}
 
 
 @pytest.mark.parametrize("size", [1, 1000])

@@ -386,7 +386,7 @@ def test_a_behaviour_that_begins_to_wait_while_its_claim_is_looked_through_is_fo
     people("wmA")
     claim("wmA")
     (seen,) = identities.list_fresh(limit=10)
-    assert waiting._assign({seen.pair}) == 0
+    assert waiting._assign({seen.pair: "wmA"}) == 0
     # A reporter who had asked before the claim.
     with connection.cursor() as cursor:
         cursor.execute("UPDATE identities SET kind = 'hidden'")
