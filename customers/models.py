@@ -179,7 +179,7 @@ class DirtyCustomer(models.Model):
 
     mark changes with each marking, so that a run clears only what it has seen. last_day is the newest day that an
     input lies on (null: no day): a run clears the mark only if that is before its as_of. awaits_segments: nobody has
-    looked since whether the customer enters or leaves a segment (see customers.marks).
+    looked since which segments the customer is in and what to suggest for them (see customers.marks).
     """
 
     customer_id = CustomerIdField(primary_key=True)

@@ -2,7 +2,7 @@
 
     for each block of customers, in one transaction on their home:
         lock the bucket's memberships        what is read from here on, nobody judges by something older
-        read what all parts need             profiles.facts
+        read what is in use, and the facts   profiles.facts
         each part judges whole columns, and writes what differs
         the claim gets to the block's last customer
 
@@ -13,7 +13,6 @@ and scores of the phase before may be anybody's. What the night costs for it is 
 import random
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 from django.conf import settings
@@ -25,16 +24,12 @@ from profiles.claims import Claim
 from profiles.days import day_of
 from profiles.facts import FactReader
 from profiles.models import ProfileRun
+from profiles.parts import do_parts, needs_of
 from profiles.recommendations.part import RecommendationPart
-from profiles.rules import Needs
 from profiles.segments import counting
 from profiles.segments.part import SegmentPart, as_of_now
 from profiles.segments.writing import count_members, lock_bucket
-from profiles.totals import Block
 from scrm import sharding
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 logger = structlog.get_logger(__name__)
 
@@ -46,34 +41,17 @@ TRY_AGAIN = {"40P01", "40001", "55P03", "23505"}
 TRIES = 8
 
 
-class Judged(Protocol):
-    """What a part found out about a block. touched: of which of its customers anything is to be written."""
-
-    touched: "NDArray[Any]"
-
-
-class Part(Protocol):
-    """One of the things that phase 3 does with each block. needs: the facts that it reads of it."""
-
-    @property
-    def is_active(self) -> bool: ...
-    @property
-    def needs(self) -> Needs: ...
-    def judge(self, block: Block) -> Any: ...
-    def write(self, cursor: Any, judged: Any, rows: "NDArray[Any]") -> int: ...
-
-
 def act(claim: Claim, run: ProfileRun, on_progress: Callable[[], object]) -> None:
     """Do what is left of a claim's third phase, from its position to its end.
 
-    Database: the home's, one transaction for each block of customers; control, one query for each.
+    Database: the home's, one transaction for each block of customers; control, two queries for each.
     Raises ClaimLostError, HomeUnavailableError; what is committed stays, and is gone on from by whoever is next.
     """
     segments = SegmentPart(run, claim.home, claim.bucket)
-    parts: list[Part] = [segments, RecommendationPart(run, claim.home, claim.bucket)]
+    suggestions = RecommendationPart(run, claim.home, claim.bucket)
     ended = False
     while not ended:
-        ended = _try_block(claim, segments, parts)
+        ended = _try_block(claim, segments, suggestions)
         if settings.DEBUG:
             reset_queries()  # else Django keeps the text of every statement: a night's fill the memory
         on_progress()
@@ -81,12 +59,12 @@ def act(claim: Claim, run: ProfileRun, on_progress: Callable[[], object]) -> Non
     counting.store_counts([claim.home])
 
 
-def _try_block(claim: Claim, segments: SegmentPart, parts: "list[Part]") -> bool:
+def _try_block(claim: Claim, segments: SegmentPart, suggestions: RecommendationPart) -> bool:
     """Do the next block, again where others were in the way. Returns whether nobody is left."""
     for attempt in range(TRIES):
         position, tally = claim.position, dict(claim.tally)
         try:
-            return _do_block(claim, segments, parts)
+            return _do_block(claim, segments, suggestions)
         except BaseException as error:
             claim.position = position
             claim.tally.update(tally)
@@ -100,22 +78,19 @@ def _try_block(claim: Claim, segments: SegmentPart, parts: "list[Part]") -> bool
     raise AssertionError
 
 
-def _do_block(claim: Claim, segments: SegmentPart, parts: "list[Part]") -> bool:
+def _do_block(claim: Claim, segments: SegmentPart, suggestions: RecommendationPart) -> bool:
     with sharding.atomic_home(claim.home), sharding.cursor(claim.home) as cursor:
         lock_bucket(cursor, claim.bucket)
         segments.reload()
-        active = [part for part in parts if part.is_active]
-        needs = Needs()
-        for part in active:
-            needs |= part.needs
-        reader = FactReader(claim.home, claim.bucket, as_of_now(), needs)
+        suggestions.reload()
+        active = [part for part in (segments, suggestions) if part.is_active]
+        reader = FactReader(claim.home, claim.bucket, as_of_now(), needs_of(active))
         if not claim.tally["total"]:
             claim.tally["total"] = reader.count()
         picked = reader.pick(claim.position, BLOCK_SIZE) if active else None
         if picked is not None:
             block = reader.read_picked(picked)
-            for part in active:
-                _do_part(cursor, claim, part, block)
+            claim.tally["written"] += do_parts(cursor, active, block)
             claim.position = picked.last
             claim.tally["done"] += len(block)
         is_last = picked is None or picked.is_last
@@ -123,10 +98,3 @@ def _do_block(claim: Claim, segments: SegmentPart, parts: "list[Part]") -> bool:
             count_members(cursor, claim.bucket, segments.known, today=day_of(timezone.now()))
         claims.advance(cursor, claim, ends=is_last)
         return is_last
-
-
-def _do_part(cursor: Any, claim: Claim, part: Part, block: Block) -> None:
-    judged = part.judge(block)
-    rows = judged.touched.nonzero()[0]
-    if len(rows):
-        claim.tally["written"] += part.write(cursor, judged, rows)

@@ -7,7 +7,8 @@
 | decided otherwise | AlreadyDecidedError, with how      |
 | expired, withdrawn | NotOpenError                      |
 
-Of two who decide at once one wins, by an UPDATE that must find the row open; the other is told.
+Of two who decide at once one wins, by an UPDATE that must find the row open; the other is told. A decision marks the
+customer, as a behaviour does: what else is suggested for them is looked at a moment later (profiles.looking).
 """
 
 from datetime import timedelta
@@ -18,16 +19,17 @@ from django.db import IntegrityError
 from django.utils import timezone
 
 from customers.audit import record
+from customers.marks import mark_dirty
 from profiles.models import Recommendation
 from profiles.recommendations import feedback
 from profiles.recommendations.reading import Suggestion, find
+from profiles.recommendations.rules import UNDO_MINUTES
 from scrm import sharding
 
 logger = structlog.get_logger(__name__)
 
 State = Recommendation.State
 DECISIONS = (State.ACCEPTED, State.DISMISSED)
-UNDO_MINUTES = 10
 MAX_NOTE = 500
 AUDIT = {State.ACCEPTED: "accept_recommendation", State.DISMISSED: "dismiss_recommendation"}
 
@@ -63,7 +65,7 @@ def decide(
 ) -> Suggestion | None:
     """Accept or dismiss a suggestion. Returns it as it is then, None when the customer has none such.
 
-    Repeatable: the same again changes nothing, not even who decided. Database: the home's, a query and one UPDATE;
+    Repeatable: the same again changes nothing, not even who decided. Database: the home's, a query and two statements;
     control, two statements. Raises AlreadyDecidedError, NotOpenError, HomeUnavailableError.
     """
     state = State(state)
@@ -72,9 +74,7 @@ def decide(
         return found
     if found.state == State.OPEN:
         values = {**_key(customer_id, recommendation_id), "state": state.value, "by": by[:150], "note": note[:MAX_NOTE]}
-        with sharding.atomic(customer_id), sharding.cursor(sharding.home_of(customer_id)) as cursor:
-            cursor.execute(DECIDE, values)
-            is_ours = cursor.rowcount == 1
+        is_ours = _write(customer_id, DECIDE, values)
         found = find(customer_id, recommendation_id)
         if is_ours:
             _note(found, state, by, external_userid)
@@ -96,9 +96,7 @@ def undo(customer_id: int, recommendation_id: UUID, *, by: str, external_userid:
         return found
     values = _key(customer_id, recommendation_id) | {"state": found.state}
     try:
-        with sharding.atomic(customer_id), sharding.cursor(sharding.home_of(customer_id)) as cursor:
-            cursor.execute(UNDO, values | {"since": timezone.now() - timedelta(minutes=UNDO_MINUTES)})
-            is_ours = cursor.rowcount == 1
+        is_ours = _write(customer_id, UNDO, values | {"since": timezone.now() - timedelta(minutes=UNDO_MINUTES)})
     except IntegrityError:
         return found  # a newer one of this rule is open
     if is_ours:
@@ -116,6 +114,17 @@ def may_undo(suggestion: Suggestion) -> bool:
         and decided_at > now - timedelta(minutes=UNDO_MINUTES)
         and suggestion.expires_at > now
     )
+
+
+def _write(customer_id: int, sql: str, values: dict[str, object]) -> bool:
+    """Return whether a row was written. The customer is marked then, so that their other suggestions are looked at."""
+    home = sharding.home_of(customer_id)
+    with sharding.atomic(customer_id), sharding.cursor(home) as cursor:
+        cursor.execute(sql, values)
+        is_ours = bool(cursor.rowcount)
+        if is_ours:
+            mark_dirty(home, [customer_id])
+    return is_ours
 
 
 def _key(customer_id: int, recommendation_id: UUID) -> dict[str, object]:

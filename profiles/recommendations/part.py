@@ -1,14 +1,16 @@
-"""Next best actions in phase 3 of a run: see profiles.acting for the loop.
+"""Next best actions of a block of customers: in phase 3 of a run (profiles.acting), and in a look at single ones
+(profiles.looking). Both judge alike, so that a run right after a look, or after a run, writes nothing.
 
 | stored of customer and rule     | the rule holds                             | it does not hold |
 |---------------------------------|--------------------------------------------|------------------|
 | nothing, or over                | a new one, unless cooling down             |                  |
 | open                            | score, items refreshed where they differ   | withdrawn        |
-| open, expires_at has passed     | expired; a new one with the next run       | expired          |
+| open, expires_at has passed     | expired, and a new one                     | expired          |
 | open, rule off or deleted       | withdrawn                                  | withdrawn        |
 | open, rule broken               | stays until it expires                     |                  |
 
-Cooling down: accepted or dismissed less than cooldown_days ago. A suggestion's id comes from customer, rule and day: a
+Cooling down: accepted or dismissed less than cooldown_days ago, or so lately that it may still be undone. A
+suggestion's id comes from customer, rule and day: a
 repeat, or whoever goes on after a crash, makes the same one, and one withdrawn today opens again. Reason and numbers
 are those of when it was made or last refreshed. What is over goes after KEPT_DAYS.
 """
@@ -48,6 +50,7 @@ logger = structlog.get_logger(__name__)
 
 NAMESPACE = UUID("5c0f6f0e-3a67-4d0b-9d52-6f5d2f9a1f4e")
 KEPT_DAYS = 400
+NO_RUN = 0  # run_id of what was made or refreshed between the nights
 # Suggestions in one statement: between two of them a transaction must not be silent for seconds.
 CHUNK = 1_000
 PURCHASE_DAY = "last_purchase_day"
@@ -60,7 +63,7 @@ SELECT r.customer_id, r.rule_id,
     r.score::int, r.expires_at, COALESCE(r.decided_at, '-infinity'),
     COALESCE((r.numbers->>'last_purchase_day')::date, '-infinity')
 FROM recommendations_@ r
-WHERE r.customer_id BETWEEN %(first)s AND %(last)s
+WHERE {r}
   AND (r.state = 'open' OR (r.state IN ('accepted', 'dismissed') AND r.decided_at > %(since)s)
        OR r.decided_at < %(old)s)
 """
@@ -70,14 +73,15 @@ STORED_LAYOUT = {
 }  # fmt: skip
 STORED_ITEMS = """
 SELECT r.customer_id, jsonb_path_query_array(r.items, '$[*].id') FROM recommendations_@ r
-WHERE r.customer_id BETWEEN %(first)s AND %(last)s AND r.state = 'open' AND r.rule_id = %(rule)s
+WHERE {r} AND r.state = 'open' AND r.rule_id = %(rule)s
 """
 BOUGHT = """
 SELECT i.customer_id, k.number
 FROM customer_items_@ i
 JOIN unnest(%(items)s::text[]) WITH ORDINALITY AS k (item_id, number) ON k.item_id = i.item_id
-WHERE i.customer_id BETWEEN %(first)s AND %(last)s AND i.purchases > 0
+WHERE {i} AND i.purchases > 0
 """
+BOUGHT_BY = "SELECT DISTINCT i.item_id FROM customer_items_@ i WHERE {i} AND i.purchases > 0"
 BOUGHT_LAYOUT = {"customer_id": "bigint", "number": "bigint"}
 
 END = """
@@ -154,13 +158,20 @@ class RecommendationPart:
     """Makes, refreshes and ends the suggestions of one bucket.
 
     Without rules in use it is not active, unless something is open still that they suggested while they were.
+    The plan is read anew for each block, after the bucket's lock: see segments.part.SegmentPart.
+    run: None for a look at single customers, whose blocks lie scattered over the bucket.
     """
 
-    def __init__(self, run: ProfileRun, home: int, bucket: int) -> None:
-        self.run, self.home, self.bucket = run, home, bucket
+    def __init__(self, run: ProfileRun | None, home: int, bucket: int) -> None:
+        self.run_id, self.home, self.bucket = run.pk if run else NO_RUN, home, bucket
+        self.is_scattered = run is None
+        self.table: Table | None = None
+        self.reload()
+
+    def reload(self) -> None:
+        """Read what is to be judged now. Database: control, one query, one more where rules ask for segments."""
         self.plan = rules.read_plan()
         self.broken: dict[int, tuple[str, str]] = dict(self.plan.broken)
-        self.table: Table | None = None
 
     @cached_property
     def has_open(self) -> bool:
@@ -237,7 +248,7 @@ class RecommendationPart:
 
         ours = stored.rule_id == rule.rule_id
         is_open, is_cooling = np.zeros(rows, dtype=bool), np.zeros(rows, dtype=bool)
-        until = _micros(judged.now - timedelta(days=rule.cooldown_days))
+        until = _micros(judged.now - rule.rest)
         is_cooling[stored.row[ours & (stored.state == DECIDED) & (stored.decided_at > until)]] = True
         theirs = np.flatnonzero(ours & (stored.state == OPEN))
         open_rows = stored.row[theirs]
@@ -252,6 +263,7 @@ class RecommendationPart:
 
         self._note_ended(judged, rule.rule_id, open_rows[expired], "expired")
         self._note_ended(judged, rule.rule_id, open_rows[~expired & ~holding], "withdrawn")
+        is_open[open_rows[expired]] = False
         made = np.flatnonzero(wanted & ~is_open & ~is_cooling)
         refreshed = np.sort(open_rows[~expired & holding & differs])
         if len(made) or len(refreshed):
@@ -282,33 +294,44 @@ class RecommendationPart:
     def _on_leaves(self, sql: str) -> str:
         return columns.on_leaves(sql, self.bucket)
 
-    def _span(self, block: Block) -> dict[str, Any]:
-        ids = block.column["customer_id"]
-        return {"first": int(ids[0]), "last": int(ids[-1])}
+    def _of(self, block: Block, sql: str) -> tuple[str, dict[str, Any]]:
+        """Return a statement about a block's customers, and its parameters. sql: with {r}, {i} for the condition."""
+        ids, params = block.column["customer_id"], dict[str, Any]()
+        if self.is_scattered:
+            where, params["ids"] = "{0}.customer_id = ANY(%(ids)s::bigint[])", columns.array(ids)
+        else:
+            where = "{0}.customer_id BETWEEN %(first)s AND %(last)s"
+            params["first"], params["last"] = int(ids[0]), int(ids[-1])
+        return self._on_leaves(sql.format(r=where.format("r"), i=where.format("i"))), params
 
     def _stored(self, block: Block, now: datetime) -> Stored:
-        longest = max((one.cooldown_days for one in self.plan.rules), default=0)
-        params = self._span(block) | {
-            "since": now - timedelta(days=longest),
+        select, params = self._of(block, STORED)
+        params |= {
+            "since": now - max((one.rest for one in self.plan.rules), default=timedelta()),
             "old": now - timedelta(days=KEPT_DAYS),
         }
-        found = columns.read(self.home, self._on_leaves(STORED), params, STORED_LAYOUT)
+        found = columns.read(self.home, select, params, STORED_LAYOUT)
         row, there = _places(block, found.pop("customer_id"))
         return Stored(row[there], **{name: values[there] for name, values in found.items()})
 
     def _matches(self, block: Block, wanted: "Column") -> Matches:
         """Return what goes with what those of the block have bought for whom the rule holds."""
-        table = self._table()
-        params = self._span(block) | {"items": table.items}
-        found = columns.read(self.home, self._on_leaves(BOUGHT), params, BOUGHT_LAYOUT)
+        table = self._table(block)
+        select, params = self._of(block, BOUGHT)
+        found = columns.read(self.home, select, params | {"items": table.items}, BOUGHT_LAYOUT)
         row, there = _places(block, found["customer_id"])
         row, items = row[there], found["number"][there] - 1
         for_them = wanted[row]
         return matching.match(table, row[for_them], items[for_them])
 
-    def _table(self) -> Table:
+    def _table(self, block: Block) -> Table:
+        """Return what goes with what: of single customers, with what they have bought. Ties are settled alike."""
         if self.table is None:
             pairs = ItemAffinity.objects.values_list("item_id", "name", "other_id", "other_name", "score")
+            if self.is_scattered:
+                with sharding.cursor(self.home) as cursor:
+                    cursor.execute(*self._of(block, BOUGHT_BY))
+                    pairs = pairs.filter(item_id__in=[item for (item,) in cursor.fetchall()])
             self.table = matching.make_table(list(pairs))
         return self.table
 
@@ -316,10 +339,11 @@ class RecommendationPart:
         """Tell of whom other items are stored than those that match now, in whatever order."""
         import numpy as np
 
-        table = self._table()
+        table = self._table(block)
         known = {item: number for number, item in enumerate(table.items)}
         with sharding.cursor(self.home) as cursor:
-            cursor.execute(self._on_leaves(STORED_ITEMS), self._span(block) | {"rule": rule.rule_id})
+            select, params = self._of(block, STORED_ITEMS)
+            cursor.execute(select, params | {"rule": rule.rule_id})
             rows = cursor.fetchall()
         size = len(table) + 1
         pairs = [
@@ -357,7 +381,7 @@ class RecommendationPart:
     def _execute(self, cursor: Any, sql: str, judged: Judged, rows: Sequence[dict[str, Any]]) -> int:
         if not rows:
             return 0
-        params = {"rows": orjson.dumps(rows).decode(), "run_id": self.run.pk, "now": judged.now}
+        params = {"rows": orjson.dumps(rows).decode(), "run_id": self.run_id, "now": judged.now}
         cursor.execute(self._on_leaves(sql), params)
         return int(cursor.rowcount)
 

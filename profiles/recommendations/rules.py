@@ -8,6 +8,7 @@ broken       named in `error` and in the run's summary; what it suggested stays 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
@@ -29,6 +30,7 @@ MAX_NAME = 64
 LIMITS = {"base_score": (1, 99), "expires_days": (1, 365), "cooldown_days": (0, 365)}
 LABELS = {"base_score": "基础分", "expires_days": "有效天数", "cooldown_days": "静默天数"}
 HELD_SECONDS = 5.0
+UNDO_MINUTES = 10
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,11 @@ class Compiled:
         """The numbers that are kept of a suggestion: what its conditions compare, and what its reason says."""
         found = {one.name: one for one in (*wording.figures_of(self.filter.conditions), *self.wording.figures)}
         return tuple(found.values())
+
+    @property
+    def rest(self) -> timedelta:
+        """How long after a decision nothing new is suggested: at least while the decision may be undone."""
+        return max(timedelta(days=self.cooldown_days), timedelta(minutes=UNDO_MINUTES))
 
     @property
     def needs(self) -> Needs:

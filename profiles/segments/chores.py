@@ -1,19 +1,21 @@
 """What the keeper does for segments, with or without a broker.
 
 chore                     every    does
-refresh_segments          5 s      looks at customers who have changed and whom nobody has looked at since
+refresh_segments          5 s      looks at customers who have changed and whom nobody has looked at since, for what is
+                                   suggested as well
 recompute_segments        15 s     goes on with definitions that have changed
 count_segments            60 s     notes how many are in each segment
 forget_deleted_segments   60 s     takes away the members of segments that have been deleted
 """
 
+from profiles import looking
 from profiles.segments import counting, deleting, refreshing
 from scrm import keeper
 
 
 def register() -> None:
     """Give the keeper these chores."""
-    keeper.register("refresh_segments", refreshing.refresh_waiting, every_seconds=5)
+    keeper.register("refresh_segments", looking.refresh_waiting, every_seconds=5)
     keeper.register("recompute_segments", refreshing.recompute_waiting, every_seconds=15)
     keeper.register("count_segments", counting.store_counts, every_seconds=60)
     keeper.register("forget_deleted_segments", deleting.forget_deleted, every_seconds=60)

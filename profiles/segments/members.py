@@ -12,9 +12,9 @@ from customers.access import EVERYTHING, Scope
 from customers.directory import addresses
 from customers.models import DirectoryEntry
 from profiles.days import day_of
+from profiles.looking import look_at
 from profiles.models import Segment, SegmentChange
-from profiles.segments.definitions import SegmentKindError, read_plan
-from profiles.segments.refreshing import judge_some
+from profiles.segments.definitions import SegmentKindError
 from profiles.segments.writing import lock_bucket, write_changes
 from scrm import sharding
 
@@ -164,9 +164,8 @@ def _change_bucket(
             [(customer_id, segment_id) for customer_id, joins in moves if not joins],
             cause=by, today=day_of(timezone.now()),
         )  # fmt: skip
-        plan = read_plan()
-        if segment_id in plan.kept:  # dynamic ones go by who is in this one
-            judge_some(cursor, plan, home, bucket, [customer_id for customer_id, _ in moves], cause="live")
+        if came or went:  # other segments and rules may go by who is in this one
+            look_at(cursor, home, bucket, [customer_id for customer_id, _ in moves], fact=f"segment:{segment_id}")
     done.added += came.total()
     done.removed += went.total()
 

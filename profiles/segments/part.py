@@ -94,10 +94,11 @@ class SegmentPart:
 
     The plan is read anew for each block, after the bucket's lock: what was saved before that is judged by, and for what
     is saved later a computation of its own takes the lock after this one.
+    run: None for a look at single customers.
     """
 
-    def __init__(self, run: ProfileRun, home: int, bucket: int) -> None:
-        self.run, self.home, self.bucket = run, home, bucket
+    def __init__(self, run: ProfileRun | None, home: int, bucket: int) -> None:
+        self.cause, self.home, self.bucket = f"run:{run.pk}" if run else "live", home, bucket
         self.broken: dict[int, tuple[str, str]] = {}
         self.versions: dict[int, int] = {}
         self.reload()
@@ -130,4 +131,4 @@ class SegmentPart:
         return judged
 
     def write(self, cursor: Any, judged: Judged, rows: "Column") -> int:
-        return write_judged(cursor, self.bucket, judged, rows, cause=f"run:{self.run.pk}")
+        return write_judged(cursor, self.bucket, judged, rows, cause=self.cause)

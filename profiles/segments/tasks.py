@@ -1,4 +1,7 @@
-"""Celery tasks of segments. They only wake: what is to be done is in the rows, and the keeper does it without them."""
+"""Celery tasks of segments and of looks at single customers.
+
+They only wake: what is to be done is in the rows, and the keeper does it without them.
+"""
 
 from collections.abc import Sequence
 from time import monotonic
@@ -7,6 +10,7 @@ import structlog
 from celery import shared_task
 from kombu.exceptions import OperationalError as BrokerError
 
+from profiles import looking
 from profiles.segments import refreshing
 from scrm import sharding
 
@@ -20,8 +24,8 @@ _paused_until = 0.0
 
 @shared_task(name="profiles.refresh_customers")
 def refresh_customers(customer_ids: list[int]) -> None:
-    """Look whether customers enter or leave segments."""
-    refreshing.refresh_customers(customer_ids)
+    """Look whether customers enter or leave segments, and what is to be suggested for them."""
+    looking.refresh_customers(customer_ids)
 
 
 @shared_task(name="profiles.recompute_segments")
@@ -36,10 +40,10 @@ def recompute_segments(home: int) -> None:
 def wake_for(home: int, customer_ids: Sequence[int]) -> bool:
     """Tell a worker of customers who have just changed. Returns whether one was told; else the keeper finds them.
 
-    Database: none, but for whether there are segments at all (held). Never raises for a broker that is down.
+    Database: none, but for whether there are segments or rules at all (held). Never raises for a broker that is down.
     """
     global _paused_until
-    if not customer_ids or len(customer_ids) > refreshing.MAX_AT_ONCE or not refreshing.are_in_use():
+    if not customer_ids or len(customer_ids) > looking.MAX_AT_ONCE or not looking.are_in_use():
         return False
     if monotonic() < _paused_until:
         return False
@@ -48,7 +52,7 @@ def wake_for(home: int, customer_ids: Sequence[int]) -> bool:
 
 def wake_recompute() -> int:
     """Tell workers, one for each home, that definitions have changed. Returns how many were told."""
-    refreshing.are_in_use.forget()
+    looking.are_in_use.forget()
     return sum(_send(recompute_segments, home) for home in sharding.shard_map().homes)
 
 

@@ -1,6 +1,6 @@
 """Make customers to suggest something for, judge them as a night does, and look at what is stored."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import Any
 
@@ -42,12 +42,14 @@ def a_run(as_of: date = date(2026, 11, 20)) -> ProfileRun:
     )
 
 
-def suggest(run: ProfileRun | None = None, homes: Iterable[int] = (100, 101)) -> int:
+def suggest(
+    run: ProfileRun | None = None, homes: Iterable[int] = (100, 101), buckets: Sequence[int] = range(10)
+) -> int:
     """Do what phase 3 does about suggestions, with every customer. Returns how many were written."""
     run = run or a_run()
     written = 0
     for home in homes:
-        for bucket in range(10):
+        for bucket in buckets:
             part = RecommendationPart(run, home, bucket)
             if not part.is_active:
                 continue

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from profiles import looking
 from profiles.models import Segment, SegmentChange, SegmentMember
 from profiles.segments import refreshing
 from profiles.segments.definitions import create_segment
@@ -17,7 +18,7 @@ def condition(field: str, operator: str, value: object, **more: Any) -> dict[str
 def dynamic(name: str, *groups: list[dict[str, Any]], computed: bool = True) -> Segment:
     """Save a dynamic segment, and compute who is in it."""
     segment = create_segment(name=name, groups=list(groups), by="test")
-    refreshing.are_in_use.forget()
+    looking.are_in_use.forget()
     if computed:
         compute()
     return segment

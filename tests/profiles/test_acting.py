@@ -104,13 +104,13 @@ def test_suggestions_end_also_when_the_last_rule_is_turned_off() -> None:
 
 
 def test_what_is_taken_back_just_when_the_rule_suggests_anew_stops_no_run() -> None:
-    """Without a cooldown a rule suggests again what was dismissed a moment ago, while that is taken back."""
+    """Without a cooldown a rule suggests again what was dismissed, just while that is taken back after all."""
     crowd(100, 1, bucket=HERE)
     only_rule(cooldown_days=0)
     act()
     with sharding.atomic_home(100), sharding.cursor(100) as cursor:
         cursor.execute(
-            "UPDATE recommendations SET state = 'dismissed', decided_at = now(), decided_by = 'x', "
+            "UPDATE recommendations SET state = 'dismissed', decided_at = now() - interval '11 minutes', decided_by = 'x', "
             "recommendation_id = gen_random_uuid()"
         )
     with gate("dept_100", "recommendations", "INSERT", "true") as shut:

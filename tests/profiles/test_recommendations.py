@@ -93,17 +93,16 @@ def test_one_withdrawn_today_opens_again_today() -> None:
     assert (one.state, one.decided_at) == ("open", None)
 
 
-def test_it_expires_and_the_next_run_may_make_another(clock: time_machine.Traveller) -> None:
+def test_it_expires_and_while_the_rule_holds_another_is_made(clock: time_machine.Traveller) -> None:
     (customer_id,) = people("wmA")
     only_rule(expires_days=7)
     suggest()
     clock.shift(timedelta(days=6, hours=23))
     assert suggest() == 0
     clock.shift(timedelta(hours=1))
-    assert suggest() == 1
-    assert states(customer_id) == ["expired"]
-    assert suggest() == 1
+    assert suggest() == 2
     assert states(customer_id) == ["expired", "open"]
+    assert suggest() == 0
 
 
 def test_the_score_follows_feedback_and_worth_and_is_written_only_where_it_differs() -> None:

@@ -5,8 +5,8 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 import time_machine
 
+from profiles import looking
 from profiles.models import Segment
-from profiles.segments import refreshing
 from tests.profiles.behaviours import item, people, record
 from tests.profiles.nights import run
 from tests.profiles.segments import changes, condition, dynamic, members
@@ -29,12 +29,12 @@ def test_a_new_segment_is_computed_and_a_customer_enters_and_leaves_at_once() ->
     assert members(buyers) == {a}
     assert changes(buyers) == [(a, True, "definition")]
     record(item("2", "wmB"))
-    assert refreshing.refresh_customers([b]) == 1
+    assert looking.refresh_customers([b]) == 1
     assert members(buyers) == {a, b}
-    assert refreshing.refresh_customers([b]) == 0
+    assert looking.refresh_customers([b]) == 0
     record(item("3", "wmB", kind="refund", refers_to="2"))
-    assert refreshing.refresh_waiting() == 2
-    assert refreshing.refresh_waiting() == 0
+    assert looking.refresh_waiting() == 2
+    assert looking.refresh_waiting() == 0
     assert members(buyers) == {a}
     assert changes(buyers)[1:] == [(b, True, "live"), (b, False, "live")]
 

@@ -16,11 +16,10 @@ from hypothesis import strategies as st
 
 from customers.directory import addresses, upsert_many
 from customers.records import CustomerData, FollowData
-from profiles import runs
+from profiles import looking, runs
 from profiles.behaviours import record_behaviours
 from profiles.days import midnight
 from profiles.models import Segment
-from profiles.segments import refreshing
 from profiles.segments.definitions import change_segment
 from profiles.segments.members import change_members
 from scrm.held import forget_all
@@ -210,7 +209,7 @@ def test_membership_kept_up_equals_judging_from_scratch(life: Any) -> None:
         for step in steps:
             world.do(*step)
             clock.move_to(world._noon())
-            refreshing.refresh_waiting()
+            looking.refresh_waiting()
             world.check()
     with suppress(Exception):
         forget_all()

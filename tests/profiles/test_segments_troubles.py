@@ -9,8 +9,8 @@ from customers.erasure import request_erasure, run_erasure
 from customers.marks import after_marking
 from customers.models import DirtyCustomer
 from customers.moves import move_customer
-from profiles import runs
-from profiles.models import Segment, SegmentChange, SegmentMember
+from profiles import looking, runs
+from profiles.models import RecommendationRule, Segment, SegmentChange, SegmentMember
 from profiles.rules import Filter
 from profiles.segments import counting, deleting, refreshing
 from profiles.segments.definitions import change_segment, delete_segment
@@ -110,7 +110,7 @@ def test_crowds_of_writers_and_a_night_agree_in_the_end() -> None:
                 for number, name in enumerate(names):
                     if number % 4 == worker:
                         record(item(f"{name}-1", name), source=f"s{worker}")
-                    refreshing.refresh_waiting()
+                    looking.refresh_waiting()
                     if number % 4 == worker and number % 2:
                         record(item(f"{name}-r", name, kind="refund", refers_to=f"{name}-1"), source=f"s{worker}")
             finally:
@@ -124,7 +124,7 @@ def test_crowds_of_writers_and_a_night_agree_in_the_end() -> None:
             thread.join()
     finally:
         after_marking.pop()
-    refreshing.refresh_waiting()
+    looking.refresh_waiting()
     there = {one for number, one in enumerate(people(*names)) if not number % 2}
     assert members(segment) == there
     assert_each_change_once(segment)
@@ -145,8 +145,8 @@ def test_a_home_that_is_down_is_named_and_the_others_go_on(fragile_department: P
     assert (found.found, found.unavailable) == (1, [101])
     done = change_members(chosen, add=["wmA", "wmC"], by="test")
     assert (done.added, done.unknown, done.unavailable) == (1, [], [101])
-    assert refreshing.refresh_customers([a, c]) == 0
-    assert refreshing.refresh_waiting() == 0
+    assert looking.refresh_customers([a, c]) == 0
+    assert looking.refresh_waiting() == 0
     assert refreshing.recompute_waiting() == 0
     assert counting.store_counts() == 1
     assert Segment.objects.get(pk=segment.pk).counts == {"100": 1, "101": 1}
@@ -164,7 +164,7 @@ def test_the_erased_leave_nothing_and_the_moved_stay_members() -> None:
     assert not SegmentChange.objects.using("dept_100").filter(customer_id=a).exists()
     moved = move_customer("wmB", 101, actor="test")
     assert members(segment) == {moved}
-    refreshing.refresh_waiting()
+    looking.refresh_waiting()
     assert members(segment) == {moved}
     run()
     assert Segment.objects.get(pk=segment.pk).counts == {"100": 0, "101": 1}
@@ -184,6 +184,7 @@ def test_members_of_a_deleted_segment_are_taken_away() -> None:
 
 
 def test_without_segments_a_night_writes_nothing_and_nobody_is_told(broker_client: object) -> None:
+    RecommendationRule.objects.update(is_active=False)
     (a,) = people("wmA")
     record(item("1"))
     assert broker_client.llen("celery") == 0  # type: ignore[attr-defined]
@@ -192,4 +193,4 @@ def test_without_segments_a_night_writes_nothing_and_nobody_is_told(broker_clien
     dynamic("买过", *BUYERS)
     record(item("2"))
     assert broker_client.llen("celery") == 1  # type: ignore[attr-defined]
-    assert refreshing.refresh_customers([a]) == 0
+    assert looking.refresh_customers([a]) == 0
