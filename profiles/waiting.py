@@ -38,22 +38,24 @@ LATER = frozenset({"department_unavailable", "busy"})
 
 # Only who lives is folded to, and FOR SHARE makes an erasure that begins now wait, so that it finds what it is to
 # delete. A page is what this statement saw, also where another fold was faster: a full one says that there may be more.
+# LATERAL with OFFSET 0 or LIMIT, because the planner would else read everything that waits (see customers.identities).
 ASSIGN = """
 WITH named AS MATERIALIZED (
-    SELECT * FROM unnest(%s::text[], %s::bytea[], %s::text[]) AS one (kind, digest, external_userid)
-    WHERE EXISTS (SELECT 1 FROM waiting_behaviours w WHERE w.identity_kind = one.kind AND w.identity_digest = one.digest
-                  AND w.refused = '' AND w.folded_to = '')
+    SELECT one.* FROM unnest(%s::text[], %s::bytea[], %s::text[]) AS one (kind, digest, external_userid), LATERAL
+         (SELECT 1 FROM waiting_behaviours w WHERE w.identity_kind = one.kind AND w.identity_digest = one.digest
+          AND w.refused = '' AND w.folded_to = '' LIMIT 1) AS found
 ), living AS MATERIALIZED (
     SELECT one.* FROM (SELECT * FROM named ORDER BY external_userid) AS one, LATERAL
          (SELECT 1 FROM directory d WHERE d.external_userid = one.external_userid AND d.state IN ('live', 'moving')
           OFFSET 0 FOR SHARE) AS found
 ), page AS MATERIALIZED (
-    SELECT w.id, living.external_userid
-    FROM living JOIN waiting_behaviours w ON w.identity_kind = living.kind AND w.identity_digest = living.digest
-    WHERE w.refused = '' AND w.folded_to = '' ORDER BY w.id LIMIT %s
+    SELECT found.id, one.external_userid FROM living AS one, LATERAL
+         (SELECT w.id FROM waiting_behaviours w WHERE w.identity_kind = one.kind AND w.identity_digest = one.digest
+          AND w.refused = '' AND w.folded_to = '' OFFSET 0) AS found
+    LIMIT %s
 ), locked AS MATERIALIZED (
-    SELECT w.id, page.external_userid FROM page JOIN waiting_behaviours w ON w.id = page.id
-    WHERE w.folded_to = '' ORDER BY w.id FOR UPDATE OF w
+    SELECT one.* FROM (SELECT * FROM page ORDER BY id) AS one, LATERAL
+         (SELECT 1 FROM waiting_behaviours w WHERE w.id = one.id AND w.folded_to = '' OFFSET 0 FOR UPDATE) AS found
 ), assigned AS (
     UPDATE waiting_behaviours w SET folded_to = locked.external_userid FROM locked WHERE w.id = locked.id
 )
