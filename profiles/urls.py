@@ -9,6 +9,7 @@ from profiles.recommendations.views import (
     CustomerRecommendationsView,
     DismissView,
     RecommendationsView,
+    UndoView,
 )
 from profiles.rules_views import RulesView
 from profiles.segments.views import (
@@ -41,6 +42,11 @@ urlpatterns = [
         "customers/<any_text:external_userid>/recommendations/<any_text:recommendation_id>/dismiss/",
         DismissView.as_view(),
         name="recommendation-dismiss",
+    ),
+    path(
+        "customers/<any_text:external_userid>/recommendations/<any_text:recommendation_id>/undo/",
+        UndoView.as_view(),
+        name="recommendation-undo",
     ),
     path("recommendations/", RecommendationsView.as_view(), name="recommendations"),
     path("behaviors/", BehavioursView.as_view(), name="behaviors"),

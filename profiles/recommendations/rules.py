@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 import structlog
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.utils import timezone
 
 from profiles.models import Action, RecommendationRule, Segment
@@ -21,6 +21,7 @@ from profiles.recommendations import wording
 from profiles.recommendations.scoring import acceptance_rate
 from profiles.recommendations.wording import Figure, Wording
 from profiles.rules import FIELDS, Filter, Needs, RuleError
+from profiles.segments.definitions import definitions_held
 from scrm.held import Held
 
 logger = structlog.get_logger(__name__)
@@ -154,10 +155,11 @@ known_rules = Held(_read_known, seconds=HELD_SECONDS)
 def save_rule(values: Mapping[str, Any], *, rule_id: int | None = None) -> RecommendationRule:
     """Save a rule, new or changed. values: those of its columns that are given; the others stay, or are the default's.
 
-    Database: control, one transaction. Raises RuleError with place and reason; RecommendationRule.DoesNotExist.
+    Database: control, one transaction, under the lock of definitions. Raises RuleError with place and reason,
+    RecommendationRule.DoesNotExist.
     """
     try:
-        with transaction.atomic():
+        with definitions_held():  # what the conditions name is not deleted meanwhile
             if rule_id is None:
                 rule = RecommendationRule()
             else:

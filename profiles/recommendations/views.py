@@ -13,8 +13,9 @@ from rest_framework.request import Request
 from customers.viewing import Viewer, viewer_of
 from customers.views import EXTERNAL_USERID
 from profiles.models import Action, Recommendation
-from profiles.recommendations.deciding import AlreadyDecidedError, NotOpenError, decide
+from profiles.recommendations.deciding import DECISIONS, AlreadyDecidedError, NotOpenError, decide, undo
 from profiles.recommendations.reading import Asked, Suggestion, list_customers, list_open
+from profiles.recommendations.rules import UNDO_MINUTES
 from profiles.recommendations.serializers import (
     CustomerRecommendations,
     DecisionBody,
@@ -85,6 +86,24 @@ class CustomerRecommendationsView(Endpoint):
         )
 
 
+def _asked_for(recommendation_id: str) -> UUID | None:
+    """Return the id in a path. Whatever else stands there is nobody's: UUIDs only would leave it to the customers'."""
+    return UUID(recommendation_id) if UUID_TEXT.fullmatch(recommendation_id) else None
+
+
+def _shown_or_404(found: Suggestion | None, external_userid: str) -> HttpResponse:
+    if found is None:
+        raise NotFoundError("This customer has no such recommendation.", code="unknown_recommendation")
+    return answer(shown(found, external_userid))
+
+
+def _not_open(found: Suggestion, external_userid: str) -> ConflictError:
+    return ConflictError(
+        f"This recommendation is {found.state}: there is nothing to decide any more.",
+        code="not_open", recommendation=shown(found, external_userid),
+    )  # fmt: skip
+
+
 class DecisionView(Endpoint):
     """One way to decide about a suggestion."""
 
@@ -97,8 +116,7 @@ class DecisionView(Endpoint):
         body.is_valid(raise_exception=True)
         customer_id, _ = find_visible_standing(external_userid, viewer)
         try:
-            # Whatever else stands there is nobody's: a path that took UUIDs only would leave it to the customers'.
-            found = UUID(recommendation_id) if UUID_TEXT.fullmatch(recommendation_id) else None
+            found = _asked_for(recommendation_id)
             done = found if found is None else decide(
                 customer_id, found, self.state, by=viewer.name, external_userid=external_userid,
                 note=body.validated_data.get("reason", ""),
@@ -109,13 +127,8 @@ class DecisionView(Endpoint):
                 recommendation=shown(error.suggestion, external_userid),
             ) from error  # fmt: skip
         except NotOpenError as error:
-            raise ConflictError(
-                f"This recommendation is {error.suggestion.state}: there is nothing to decide any more.",
-                code="not_open", recommendation=shown(error.suggestion, external_userid),
-            ) from error  # fmt: skip
-        if done is None:
-            raise NotFoundError("This customer has no such recommendation.", code="unknown_recommendation")
-        return answer(shown(done, external_userid))
+            raise _not_open(error.suggestion, external_userid) from error
+        return _shown_or_404(done, external_userid)
 
 
 def _has_body(request: Request) -> bool:
@@ -155,6 +168,37 @@ class DismissView(DecisionView):
         The body may be left out.
         """
         return self.decide(request, external_userid, recommendation_id)
+
+
+class UndoView(Endpoint):
+    required_scopes = {"POST": RECOMMENDATIONS_WRITE}
+
+    @extend_schema(
+        operation_id="recommendations_undo",
+        parameters=[EXTERNAL_USERID, ID],
+        request=None,
+        responses={200: RecommendationAnswer, **problems(404, 409)},
+    )
+    def post(self, request: Request, external_userid: str, recommendation_id: str) -> HttpResponse:
+        """Take a decision back, whichever it was: it is open again. One that is open already stays so.
+
+        409 `too_late` ten minutes after the decision, or where its rule has suggested anew; `not_open` where it is
+        over.
+        """
+        viewer = _viewer(request)
+        customer_id, _ = find_visible_standing(external_userid, viewer)
+        found = _asked_for(recommendation_id)
+        done = None if found is None else undo(
+            customer_id, found, by=viewer.name, external_userid=external_userid
+        )  # fmt: skip
+        if done is not None and done.state in DECISIONS:
+            raise ConflictError(
+                f"Decided more than {UNDO_MINUTES} minutes ago, or its rule has suggested anew since.",
+                code="too_late", recommendation=shown(done, external_userid),
+            )  # fmt: skip
+        if done is not None and done.state != State.OPEN:
+            raise _not_open(done, external_userid)
+        return _shown_or_404(done, external_userid)
 
 
 def _query(name: str, kind: Any, description: str, **more: Any) -> OpenApiParameter:

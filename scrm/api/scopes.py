@@ -7,7 +7,7 @@ behaviors:write        record behaviours
 profiles:read          profiles, their reasons and history, summaries, runs
 profiles:write         start profile runs
 segments:write         create, change and delete segments, put customers into static ones
-recommendations:write  accept and dismiss next best actions
+recommendations:write  accept and dismiss next best actions, and take that back
 wxwork:jssdk           have pages signed for WeCom's JSSDK
 pii:read               mobiles in clear
 """

@@ -60,6 +60,7 @@ ENDPOINTS = {
     ("get", "/api/v1/customers/{external_userid}/recommendations/"),
     ("post", "/api/v1/customers/{external_userid}/recommendations/{recommendation_id}/accept/"),
     ("post", "/api/v1/customers/{external_userid}/recommendations/{recommendation_id}/dismiss/"),
+    ("post", "/api/v1/customers/{external_userid}/recommendations/{recommendation_id}/undo/"),
     ("get", "/api/v1/wxwork/jssdk-config/"),
 }
 

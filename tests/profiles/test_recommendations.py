@@ -9,8 +9,10 @@ import time_machine
 from customers.models import Customer
 from profiles.models import RecommendationRule
 from profiles.recommendations import rules
+from profiles.recommendations.cooccurrence import HomeCounts
 from profiles.recommendations.part import recommendation_id
 from scrm import held, sharding
+from tests.counting import Counted
 from tests.profiles.behaviours import item, record
 from tests.profiles.recommending import (
     BUYERS,
@@ -219,8 +221,11 @@ def test_cross_sell_suggests_what_goes_with_what_was_bought() -> None:
     bought(others[0], "tea")
     bought(others[1], "hat")
     only_rule(action="cross_sell", reason="买「{because}」也常买 {items}", base_score=50)
-    run = a_run()
-    done = together.compute(run)
+    with Counted() as counted:
+        counts = together.count_home(101)
+    assert counted.counts["dept_101"] == 1  # everybody's latest items, from which both are counted, are found once
+    assert counts == HomeCounts({"tea": 1, "hat": 1}, {"tea": "名tea", "hat": "名hat"}, {})
+    done = together.compute(a_run())
     assert done == {"items": 2, "pairs": 2, "written": 2, "unavailable": []}
     assert affinities() == {("tea", "cup"): (4, 0.8944), ("cup", "tea"): (4, 0.8944)}
     assert together.compute(a_run())["written"] == 0

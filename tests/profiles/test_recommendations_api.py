@@ -9,7 +9,7 @@ import pytest
 import time_machine
 
 from customers.directory import upsert_many
-from customers.models import Department, Staff
+from customers.models import Audit, Department, Staff
 from customers.records import CustomerData, FollowData
 from profiles.models import RecommendationRule
 from scrm.held import forget_all
@@ -134,6 +134,40 @@ def test_wrong_decisions(clock: time_machine.Traveller) -> None:
     clock.shift(timedelta(days=14))
     assert problem(api.send("POST", f"{path}/accept/")) == (409, "not_open")
     assert {one.state for one in stored()} == {"open"}
+
+
+def test_undo(clock: time_machine.Traveller) -> None:
+    people("wmA", "wmB")
+    made = only_rule()
+    suggest()
+    api = Api()
+    one = read(api, of("wmA"))["next"]
+    path = f"{of('wmA')}{one['id']}"
+    assert api.send("POST", f"{path}/undo/").json() == one  # open already
+    api.send("POST", f"{path}/dismiss/", {"reason": "不合适"})
+    made.refresh_from_db()
+    assert made.dismissed == 1
+    clock.shift(timedelta(minutes=9))
+    done = api.send("POST", f"{path}/undo/")
+    assert (done.status_code, done.json()) == (200, one)
+    assert (api.send("POST", f"{path}/undo/").json(), read(api, of("wmA"))["next"]) == (one, one)
+    made.refresh_from_db()
+    assert made.dismissed == 0
+    said = Audit.objects.filter(action="reopen_recommendation").values_list("actor", "detail")
+    assert list(said) == [("api:shop", {"action": "thank", "rule": made.pk})]  # once, however often it is asked for
+    api.send("POST", f"{path}/accept/")
+    clock.shift(timedelta(minutes=10))
+    late = api.send("POST", f"{path}/undo/")
+    assert (problem(late), late.json()["recommendation"]["state"]) == ((409, "too_late"), "accepted")
+    other = f"{of('wmB')}{read(api, of('wmB'))['next']['id']}"
+    clock.shift(timedelta(days=14))
+    assert problem(api.send("POST", f"{other}/undo/")) == (409, "not_open")
+    assert problem(api.send("POST", f"{of('wmA')}{uuid.uuid4()}/undo/")) == (404, "unknown_recommendation")
+    assert problem(api.send("POST", f"{of('wmA')}no-uuid/undo/")) == (404, "unknown_recommendation")
+    reader = Api("reader", scopes=["profiles:read"])
+    assert problem(reader.send("POST", f"{path}/undo/")) == (403, "missing_scope")
+    made.refresh_from_db()
+    assert (made.accepted, made.dismissed) == (1, 0)
 
 
 def test_deciding_has_a_scope_of_its_own() -> None:

@@ -13,7 +13,7 @@ from profiles.models import HomeItems, ProfileRun, RecommendationRule, Segment
 from profiles.rules import RuleError
 from profiles.segments.definitions import SegmentInUseError, create_segment, delete_segment
 from scrm import held, sharding
-from tests.customers.gates import Process, gate
+from tests.customers.gates import BEHIND_A_LOCK, Process, gate, wait_until
 from tests.profiles.behaviours import item, record
 from tests.profiles.nights import crowd
 from tests.profiles.recommending import affinities, bought, only_rule, people, rule, stored
@@ -81,6 +81,41 @@ def test_a_rule_may_ask_for_a_segment() -> None:
     assert {one.state for one in stored()} == {"open"}
     with pytest.raises(RuleError, match="可能已被删除"):
         only_rule(groups=[[{"field": "segment", "operator": "in", "value": str(segment.pk)}]])
+
+
+def test_a_rule_and_the_deletion_of_the_segment_that_it_names_do_not_miss_each_other() -> None:
+    first, second = (create_segment(name=name, kind="static", by="test") for name in ("一", "二"))
+
+    def save(segment: Segment) -> str:
+        try:
+            rule(groups=[[{"field": "segment", "operator": "in", "value": str(segment.pk)}]])
+        except RuleError as error:
+            return str(error)
+        return "saved"
+
+    def delete(segment: Segment) -> str:
+        try:
+            delete_segment(segment.pk)
+        except SegmentInUseError as error:
+            return str(error)
+        return "deleted"
+
+    with gate("default", "profiles_segment", "DELETE") as shut:
+        deleting = Process(lambda: delete(first))
+        shut.wait_for(deleting)
+        saving = Process(lambda: save(first))
+        wait_until(BEHIND_A_LOCK, 2, "default")
+        shut.open()
+        assert deleting.answer() == "deleted"
+        assert saving.answer().endswith(f"没有编号为 {first.pk} 的人群，可能已被删除")
+    with gate("default", "profiles_recommendationrule", "INSERT") as shut:
+        saving = Process(lambda: save(second))
+        shut.wait_for(saving)
+        deleting = Process(lambda: delete(second))
+        wait_until(BEHIND_A_LOCK, 2, "default")
+        shut.open()
+        assert (saving.answer(), deleting.answer()) == ("saved", "这些人群的条件用到了它：建议规则「规则」")
+    assert list(Segment.objects.values_list("pk", flat=True)) == [second.pk]
 
 
 def test_killed_in_the_third_phase_the_outcome_is_the_same() -> None:
