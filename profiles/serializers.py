@@ -173,6 +173,14 @@ class SegmentOfCustomer(serializers.Serializer):
     since = serializers.DateTimeField()
 
 
+class StayInSegment(SegmentOfCustomer):
+    name = serializers.CharField(help_text="Of a deleted segment the one that it had.")
+    is_deleted = serializers.BooleanField()
+    until = serializers.DateTimeField(allow_null=True, help_text="null while the customer is in it.")
+    entered_by = serializers.CharField(help_text="run:<id>, live, definition, or who put them in.")
+    left_by = serializers.CharField(help_text="The same, or deleted; empty while the customer is in it.")
+
+
 class ProfileAnswer(serializers.Serializer):
     customer_id = serializers.IntegerField()
     external_userid = serializers.CharField()
@@ -190,4 +198,5 @@ class ProfileAnswer(serializers.Serializer):
     facts = FactAnswer(many=True, help_text="Changes of the facts, the newest first, at most 50.")
     next = NextClass(many=True, help_text="The classes of the rules in front, the nearest first, and what each lacks.")
     segments = SegmentOfCustomer(many=True, help_text="Those that the customer is in now.")
+    segment_history = StayInSegment(many=True, help_text="When they were in which, the latest 50 times.")
     history = HistoryAnswer()

@@ -26,8 +26,8 @@ from profiles.reporting import report_behaviours
 from profiles.rules import Condition, Explanation, RuleError, format_conditions
 from profiles.rules.reaching import reach
 from profiles.runs import RunRefusedError, run_progress
-from profiles.segments.definitions import segment_names
-from profiles.segments.members import segments_of
+from profiles.segments.definitions import deleted_segments, segment_names
+from profiles.segments.members import Stay, segments_of, stays_of
 from profiles.serializers import (
     MAX_BEHAVIOURS,
     BehavioursBody,
@@ -54,6 +54,7 @@ from scrm.api.problems import (
 from scrm.api.schema import problems
 from scrm.api.scopes import BEHAVIORS_WRITE, PROFILES_READ, PROFILES_WRITE
 
+MAX_STAYS = 50
 CURSOR = OpenApiParameter("cursor", str, OpenApiParameter.QUERY, description="The `next` of the page before.")
 LIMIT = OpenApiParameter("limit", int, OpenApiParameter.QUERY, description="1 to 500, 50 if left out.")
 State = ProfileRun.State
@@ -123,6 +124,10 @@ class ProfileView(Endpoint):
                     {"id": one.segment_id, "name": one.name, "since": shown_time(one.entered_at)}
                     for one in segments_of(customer_id, segment_names())
                 ],
+                "segment_history": [
+                    shown_stay(one)
+                    for one in stays_of(customer_id, segment_names(), deleted_segments(), limit=MAX_STAYS)
+                ],
                 "history": {"results": [shown_change(one) for one in changes], "next": cursor_of(next_run)},
             }
         )
@@ -188,6 +193,18 @@ def shown_fact(change: FactHistory) -> dict[str, Any]:
         "as_of": change.as_of.isoformat(),
         "at": shown_time(change.at),
         "numbers": change.numbers,
+    }
+
+
+def shown_stay(stay: Stay) -> dict[str, Any]:
+    return {
+        "id": stay.segment_id,
+        "name": stay.name,
+        "is_deleted": stay.is_deleted,
+        "since": shown_time(stay.since),
+        "until": shown_time(stay.until),
+        "entered_by": stay.cause,
+        "left_by": stay.until_cause,
     }
 
 

@@ -21,7 +21,7 @@ from profiles.models.recommendations import (
 )
 from profiles.models.runs import BucketState, ProfileRun, RunClaim
 from profiles.models.scores import CustomerScore
-from profiles.models.segments import Segment, SegmentChange, SegmentDay, SegmentMember
+from profiles.models.segments import DeletedSegment, Segment, SegmentChange, SegmentDay, SegmentMember
 
 __all__ = [
     "Action",
@@ -33,6 +33,7 @@ __all__ = [
     "DailyFigure",
     "DailyTotal",
     "DayZone",
+    "DeletedSegment",
     "FactHistory",
     "HomeItems",
     "ItemAffinity",

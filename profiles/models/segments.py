@@ -105,3 +105,21 @@ class Segment(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class DeletedSegment(models.Model):
+    """That there was a segment, for the history of those who were in it. The keeper forgets both together."""
+
+    segment_id = models.BigIntegerField("人群", primary_key=True)
+    name = models.CharField("名称", max_length=64)
+    deleted_at = models.DateTimeField("删除时间", default=timezone.now)
+    deleted_by = models.CharField("删除人", max_length=150, default="", blank=True)
+
+    class Meta:
+        db_table = "deleted_segments"
+        verbose_name = "已删除的人群"
+        verbose_name_plural = "已删除的人群"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.name

@@ -35,7 +35,7 @@ from customers.pages.filters import FilterForm
 from customers.pages.listing import TooManyError, write_customers
 from customers.pages.sections import section
 from profiles.days import day_of
-from profiles.models import Segment, SegmentChange
+from profiles.models import Segment
 from profiles.pages.conditions import (
     PLACES,
     FormRow,
@@ -55,10 +55,11 @@ from profiles.segments.definitions import (
     check_references,
     create_segment,
     delete_segment,
+    deleted_segments,
     segment_names,
     users_of,
 )
-from profiles.segments.members import change_members, changes_of, segments_of
+from profiles.segments.members import DELETED, change_members, segments_of, stays_of
 from profiles.segments.preview import preview
 from profiles.segments.refreshing import progress_of
 from profiles.segments.views import state_of, words_of
@@ -364,7 +365,7 @@ def delete(request: HttpRequest, segment_id: int) -> HttpResponseBase:
     _may(request, "delete_segment")
     segment = get_object_or_404(Segment, pk=segment_id)
     try:
-        delete_segment(segment_id)
+        delete_segment(segment_id, by=actor_of(request))
     except SegmentInUseError as error:
         messages.error(request, f"没有删除：{error}。请先修改它们。")
         return redirect("admin:profiles_segment_change", segment_id)
@@ -499,21 +500,23 @@ def _collect(request: HttpRequest, form: FilterForm, segment: Segment) -> HttpRe
 # ------------------------------------------------------------------------------------------------- a customer's page
 @section("segments", order=7, is_side=True, permission="profiles.view_segment")
 def customer_segments(request: HttpRequest, customer: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The segments that a customer is in now, and the last changes. Database: two queries on the home's."""
+    """The segments that a customer is in now, and when they were in which. Database: two queries on the home's."""
     names = segment_names()
-    changes = [one for one in changes_of(customer["customer_id"]) if one.segment_id in names]
+    stays = stays_of(customer["customer_id"], names, deleted_segments())
     return "profiles/customer_segments.html", {
         "segments": segments_of(customer["customer_id"], names),
-        "changes": [{"name": names[one.segment_id], "change": one, "cause": cause_of(one)} for one in changes],
+        "stays": [
+            {"stay": one, "why": words_of_cause(one.cause), "end": words_of_cause(one.until_cause)} for one in stays
+        ],
     }
 
 
-def cause_of(change: SegmentChange) -> str:
+def words_of_cause(cause: str) -> str:
     """Return why somebody entered or left, in 中文.
 
-    >>> cause_of(SegmentChange(cause="run:7")), cause_of(SegmentChange(cause="api:shop"))
+    >>> words_of_cause("run:7"), words_of_cause("api:shop")
     ('画像任务 7', 'api:shop')
     """
-    if change.cause.startswith("run:"):
-        return f"画像任务 {change.cause.removeprefix('run:')}"
-    return {"live": "客户有新动态", "definition": "人群条件有改动"}.get(change.cause, change.cause)
+    if cause.startswith("run:"):
+        return f"画像任务 {cause.removeprefix('run:')}"
+    return {"live": "客户有新动态", "definition": "人群条件有改动", DELETED: "人群已删除"}.get(cause, cause)

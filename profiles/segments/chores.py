@@ -6,6 +6,7 @@ refresh_segments          5 s      looks at customers who have changed and whom 
 recompute_segments        15 s     goes on with definitions that have changed
 count_segments            60 s     notes how many are in each segment
 forget_deleted_segments   60 s     takes away the members of segments that have been deleted
+forget_old_histories      6 h      … and their history, 400 days later
 """
 
 from profiles import looking
@@ -19,3 +20,4 @@ def register() -> None:
     keeper.register("recompute_segments", refreshing.recompute_waiting, every_seconds=15)
     keeper.register("count_segments", counting.store_counts, every_seconds=60)
     keeper.register("forget_deleted_segments", deleting.forget_deleted, every_seconds=60)
+    keeper.register("forget_old_histories", deleting.forget_histories, every_seconds=6 * 3600)

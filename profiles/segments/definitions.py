@@ -6,7 +6,8 @@
     in a plan     dynamic, in use and evaluable, those that others use before them
     broken        named in `error` and in the run's summary; keeps its members, and stops nobody else
 
-Writers of definitions hold one lock of the control database, so that no two make a circle or a name twice.
+Writers of definitions, and of recommendation rules, hold one lock of the control database, so that no two make a circle
+or a name twice, and nobody names a segment that somebody else is deleting.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from typing import Any
 from django.db import connection, transaction
 from django.utils import timezone
 
-from profiles.models import RecommendationRule, Segment
+from profiles.models import DeletedSegment, RecommendationRule, Segment
 from profiles.rules import Filter, Needs, RuleError
 from profiles.segments.order import find_circle, in_order
 from scrm.held import Held
@@ -34,6 +35,9 @@ Kind = Segment.Kind
 
 # {segment: name}, for choices: of a new one other processes learn some seconds late.
 segment_names = Held(lambda: dict(Segment.objects.order_by("name").values_list("pk", "name")), seconds=5)
+
+# {segment: its name and when it was deleted}, of those whose history is kept still.
+deleted_segments = Held(lambda: {one.pk: one for one in DeletedSegment.objects.all()}, seconds=5)
 
 
 class SegmentInUseError(Exception):
@@ -121,12 +125,14 @@ def plan_of(segments: Sequence[Segment]) -> Plan:
 
 # ------------------------------------------------------------------------------------------------------------- saving
 @contextmanager
-def _definitions_held() -> Iterator[None]:
+def definitions_held() -> Iterator[None]:
+    """Be the only one who saves definitions of segments, or rules that name them, in one transaction on control."""
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [DEFINITIONS_LOCK])
         yield
     segment_names.forget()
+    deleted_segments.forget()
 
 
 def create_segment(
@@ -142,7 +148,7 @@ def create_segment(
 
     Database: control, some six queries. Raises RuleError with place and reason.
     """
-    with _definitions_held():
+    with definitions_held():
         others = list(Segment.objects.order_by("pk"))
         if len(others) >= MAX_SEGMENTS:
             raise RuleError(f"最多 {MAX_SEGMENTS} 个人群，请先删除不用的")
@@ -161,7 +167,7 @@ def change_segment(segment_id: int, changes: Mapping[str, Any]) -> Segment:
     The same again changes nothing, not even the version. Database: control, some six queries.
     Raises RuleError, SegmentKindError, Segment.DoesNotExist.
     """
-    with _definitions_held():
+    with definitions_held():
         others = list(Segment.objects.exclude(pk=segment_id).order_by("pk"))
         segment = Segment.objects.select_for_update().get(pk=segment_id)
         before = (segment.groups, segment.is_active)
@@ -185,14 +191,18 @@ def change_segment(segment_id: int, changes: Mapping[str, Any]) -> Segment:
     return segment
 
 
-def delete_segment(segment_id: int) -> None:
-    """Delete a segment; the keeper takes its members away. Raises SegmentInUseError, Segment.DoesNotExist."""
-    with _definitions_held():
+def delete_segment(segment_id: int, *, by: str = "") -> None:
+    """Delete a segment; its name is kept for the history of who was in it, and the keeper takes its members away.
+
+    Raises SegmentInUseError, Segment.DoesNotExist.
+    """
+    with definitions_held():
         segment = Segment.objects.get(pk=segment_id)
         users = users_of(segment_id, Segment.objects.exclude(pk=segment_id))
         asking = users_of(segment_id, RecommendationRule.objects.all())
         if users or asking:
             raise SegmentInUseError([one.name for one in users] + [f"建议规则「{one.name}」" for one in asking])
+        DeletedSegment.objects.create(segment_id=segment.pk, name=segment.name, deleted_by=by[:150])
         segment.delete()
 
 

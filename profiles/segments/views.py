@@ -212,7 +212,7 @@ class SegmentView(Endpoint):
         _require_everything(viewer)
         segment = find_segment(segment_id)
         try:
-            delete_segment(segment_id)
+            delete_segment(segment_id, by=viewer.name)
         except Segment.DoesNotExist:
             raise NotFoundError("There is no such segment.", code="unknown_segment") from None
         except SegmentInUseError as error:

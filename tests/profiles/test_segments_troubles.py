@@ -1,20 +1,22 @@
 """Segments when workers are killed, crowds write, homes are down, people are moved and erased."""
 
 import threading
+from datetime import timedelta
 
 import pytest
 from django.db import connections
+from django.utils import timezone
 
 from customers.erasure import request_erasure, run_erasure
 from customers.marks import after_marking
 from customers.models import DirtyCustomer
 from customers.moves import move_customer
 from profiles import looking, runs
-from profiles.models import RecommendationRule, Segment, SegmentChange, SegmentMember
+from profiles.models import DeletedSegment, RecommendationRule, Segment, SegmentChange, SegmentMember
 from profiles.rules import Filter
 from profiles.segments import counting, deleting, refreshing
-from profiles.segments.definitions import change_segment, delete_segment
-from profiles.segments.members import change_members, iter_members
+from profiles.segments.definitions import change_segment, delete_segment, deleted_segments, segment_names
+from profiles.segments.members import change_members, iter_members, stays_of
 from profiles.segments.preview import preview
 from scrm import sharding
 from scrm.held import forget_all
@@ -171,16 +173,42 @@ def test_the_erased_leave_nothing_and_the_moved_stay_members() -> None:
     assert [len(batch) for batch in iter_members(segment.pk, 101)] == [1]
 
 
-def test_members_of_a_deleted_segment_are_taken_away() -> None:
+def test_members_of_a_deleted_segment_are_taken_away_and_their_history_keeps_its_name_for_400_days() -> None:
     crowd(100, 300)
+    (a,) = people("wmA", home=101)
+    record(item("1"))
     gone, kept = dynamic("要删", *BUYERS), dynamic("留着", *BUYERS)
+    record(item("2", kind="refund", refers_to="1"))
+    looking.refresh_waiting()
+    record(item("3"))
+    looking.refresh_waiting()
     assert deleting.forget_deleted() == 0
-    delete_segment(gone.pk)
-    assert len(members(gone)) == 300
-    assert deleting.forget_deleted() == 300
+    delete_segment(gone.pk, by="admin")
+    assert len(members(gone)) == 301
+    assert deleting.forget_deleted() == 301
     assert deleting.forget_deleted() == 0
-    assert (members(gone), len(members(kept))) == (set(), 300)
+    assert (members(gone), len(members(kept))) == (set(), 301)
     assert counting.read_counts(100, [gone.pk, kept.pk]) == {gone.pk: 0, kept.pk: 300}
+
+    deleted = deleted_segments()[gone.pk]
+    assert (deleted.name, deleted.deleted_by) == ("要删", "admin")
+    seen = stays_of(a, segment_names(), deleted_segments())
+    assert [(one.name, one.is_deleted, one.cause, one.until_cause) for one in seen] == [
+        ("要删", True, "live", "deleted"), ("留着", False, "live", ""),
+        ("要删", True, "definition", "live"), ("留着", False, "definition", "live"),
+    ]  # fmt: skip
+    assert [one.until for one in seen][:2] == [deleted.deleted_at, None]
+    assert seen[2].since < (seen[2].until or seen[2].since) < seen[0].since < deleted.deleted_at
+    entered = len(changes(gone)), len(changes(kept))
+    assert entered == (303, 303)
+    deleting.CHUNK = 100
+    try:
+        assert deleting.forget_histories() == 0
+        DeletedSegment.objects.update(deleted_at=timezone.now() - timedelta(days=400, seconds=1))
+        assert deleting.forget_histories() == 303
+    finally:
+        deleting.CHUNK = 5_000
+    assert (changes(gone), len(changes(kept)), DeletedSegment.objects.count()) == ([], 303, 0)
 
 
 def test_without_segments_a_night_writes_nothing_and_nobody_is_told(broker_client: object) -> None:
