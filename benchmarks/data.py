@@ -128,10 +128,22 @@ def unclassify(home: int) -> None:
     with connection.read_write_session(), connection.cursor() as cursor:
         cursor.execute("TRUNCATE profile_history, bucket_states, profile_counts, dirty_customers")
         cursor.execute(
+            "INSERT INTO profile_counts (bucket, profile, customers) "
+            "SELECT bucket, %s, count(*) FROM customers GROUP BY 1",
+            [BEFORE],
+        )
+        cursor.execute(
             "UPDATE customers SET profile = %s, purchase_count = 0, interaction_count = 0, total_amount = 0, "
             "last_purchase_at = NULL, last_interaction_at = NULL",
             [BEFORE],
         )
-        cursor.execute("VACUUM ANALYZE customers")
-        cursor.execute("VACUUM running_totals")
+    tidy(home)
+
+
+def tidy(home: int) -> None:
+    """Do at once what autovacuum does in the hours between two nights: else it runs beside the next measurement."""
+    connection = connections[sharding.alias(home)]
+    assert isinstance(connection, DatabaseWrapper)
+    with connection.read_write_session(), connection.cursor() as cursor:
+        cursor.execute("VACUUM ANALYZE")
         cursor.execute("CHECKPOINT")

@@ -132,13 +132,23 @@ OF_CHANNEL = {
         "int",
     ),
 }  # fmt: skip
-# When those who may have come back were active: the first day of the last `return_days`, and the last one before.
+# When those who may have come back were active: the first day of the last `return_days`, and the last one before. Found
+# from the end of each one's days in the index, which names the bucket for that; the first only of those who were away
+# long enough. (Subqueries, not joins: those are planned as wholes here.)
 ACTIVE = """
-SELECT t.customer_id, COALESCE(min(t.day) FILTER (WHERE t.day >= %(lately)s), '-infinity'),
-    COALESCE(max(t.day) FILTER (WHERE t.day < %(lately)s), '-infinity')
-FROM daily_totals_@ t
-WHERE {t} AND t.day >= %(since)s AND t.day < %(as_of)s AND (t.purchase_count > 0 OR t.interaction_count > 0)
-GROUP BY t.customer_id ORDER BY 1
+SELECT asked.customer_id, COALESCE(CASE WHEN asked.before < %(away)s THEN (
+        SELECT t.day FROM daily_totals_@ t
+        WHERE t.customer_id = asked.customer_id AND t.bucket = %(bucket)s AND t.day >= %(lately)s AND t.day < %(as_of)s
+            AND (t.purchase_count > 0 OR t.interaction_count > 0)
+        ORDER BY t.day LIMIT 1) END, '-infinity'), asked.before
+FROM (
+    SELECT g.customer_id, COALESCE((
+        SELECT t.day FROM daily_totals_@ t
+        WHERE t.customer_id = g.customer_id AND t.bucket = %(bucket)s AND t.day >= %(since)s AND t.day < %(lately)s
+            AND (t.purchase_count > 0 OR t.interaction_count > 0)
+        ORDER BY t.day DESC LIMIT 1), '-infinity') AS before
+    FROM unnest(%(ids)s::bigint[]) AS g (customer_id) OFFSET 0
+) AS asked ORDER BY 1
 """
 TAGS = """
 SELECT t.customer_id, array_position(%(tags)s::text[], t.tag_id) FROM customer_tags_@ t
@@ -373,11 +383,10 @@ class Reader:
         asked = np.flatnonzero(lifecycle.may_have_returned(lived, columns.day_number(self.as_of), settings))
         if not len(asked):
             return
-        if len(asked) < len(block) / 2:
-            picked = replace(picked, ids=column["customer_id"][asked])
-        since, lately = lifecycle.reading_days(self.as_of, settings)
+        picked = replace(picked, ids=column["customer_id"][asked])
+        days = lifecycle.reading_days(self.as_of, settings)
         layout = {"customer_id": "bigint", "back": "int", "before": "int"}
-        found = self._read(ACTIVE.format(t=picked.where("t")), picked, layout, since=since, lately=lately)
+        found = self._read(ACTIVE, picked, layout, bucket=self.bucket, **days)
         back, before = (
             _spread(block, found["customer_id"], found[name], columns.NO_DAY)[asked] for name in ("back", "before")
         )

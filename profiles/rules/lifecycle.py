@@ -79,16 +79,20 @@ def may_have_returned(lived: Lived, as_of: int, settings: LifecycleSettings) -> 
     return (lived.last >= lately) & (lived.first < lately) & (as_of - lived.first > settings.new_days)
 
 
-def reading_days(as_of: date, settings: LifecycleSettings) -> tuple[date, date]:
-    """Return what to read of those who may have returned: (first day to read, first of the days before as_of).
+def reading_days(as_of: date, settings: LifecycleSettings) -> dict[str, date]:
+    """Return what to read of those who may have returned.
 
-    >>> reading_days(date(2026, 11, 20), LifecycleSettings())
-    (datetime.date(2026, 7, 23), datetime.date(2026, 10, 21))
+    since: the first day to read. lately: the first of the days in which one may have come back. away: who did something
+    from this day until `lately` has not been away long enough, whenever they came back.
+
+    >>> {name: f"{day}" for name, day in reading_days(date(2026, 11, 20), LifecycleSettings()).items()}
+    {'since': '2026-07-23', 'lately': '2026-10-21', 'away': '2026-08-21'}
     """
-    return (
-        as_of - timedelta(days=settings.return_days + settings.dormant_days),
-        as_of - timedelta(days=settings.return_days),
-    )
+    return {
+        "since": as_of - timedelta(days=settings.return_days + settings.dormant_days),
+        "lately": as_of - timedelta(days=settings.return_days),
+        "away": as_of - timedelta(days=settings.dormant_days),
+    }
 
 
 def came_back(first: "Column", back: "Column", before: "Column", settings: LifecycleSettings) -> "Column":

@@ -29,14 +29,15 @@ def columns_of(history: History, as_of: date, chosen: LifecycleSettings) -> tupl
     """What a reader would bring of one customer."""
     acts = strategies.within(history, as_of, None)
     active = [act.day for act in acts if act.kind in ("purchase", "interaction")]
-    since, lately = lifecycle.reading_days(as_of, chosen)
+    days = lifecycle.reading_days(as_of, chosen)
     first = min((act.day for act in acts), default=history.created)
     lived = lifecycle.Lived(np.array([columns.day_number(first)]), _number(max(active, default=None)))
-    back = _number(min((day for day in active if day >= lately), default=None))
-    before = _number(max((day for day in active if since <= day < lately), default=None))
+    before = max((day for day in active if days["since"] <= day < days["lately"]), default=None)
+    was_away = before is None or before < days["away"]
+    back = min((day for day in active if day >= days["lately"]), default=None) if was_away else None
     if not lifecycle.may_have_returned(lived, columns.day_number(as_of), chosen)[0]:
         return lived, _number(None)
-    return lived, lifecycle.came_back(lived.first, back, before, chosen)
+    return lived, lifecycle.came_back(lived.first, _number(back), _number(before), chosen)
 
 
 def _number(day: date | None) -> Any:
