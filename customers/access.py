@@ -13,10 +13,14 @@ from customers.organisation import organisation
 
 @dataclass(frozen=True)
 class Scope:
-    """What somebody may see. departments: with all below them, or None for everything; staff: their members."""
+    """What somebody may see. departments: with all below them, or None for everything; staff: their members.
+
+    roots: the departments that were named, without those that lie below others of them.
+    """
 
     departments: frozenset[int] | None = None
     staff: frozenset[str] = frozenset()
+    roots: tuple[int, ...] = ()
 
     @property
     def is_everything(self) -> bool:
@@ -58,5 +62,5 @@ def scope_of(departments: Iterable[int] | None) -> Scope:
     scope = company.scopes.get(roots)
     if scope is None:
         within = company.subtree(roots)
-        scope = company.scopes[roots] = Scope(within, company.staff_within(within))
+        scope = company.scopes[roots] = Scope(within, company.staff_within(within), company.topmost(roots))
     return scope

@@ -38,6 +38,14 @@ class Organisation:
         roots = set(departments)
         return frozenset(roots | {d for d in self.parents if any(a in roots for a in self.ancestors(d))})
 
+    def topmost(self, departments: Iterable[int]) -> tuple[int, ...]:
+        """Return those of some departments that lie below no other of them, ascending; they have the same subtree."""
+        left = set(departments)
+        for department in sorted(left):
+            if any(above in left and above != department for above in self.ancestors(department)):
+                left.discard(department)
+        return tuple(sorted(left))
+
     def staff_within(self, departments: Collection[int]) -> frozenset[str]:
         """Return the userids of the members of these departments (give subtree's answer to include those below)."""
         return frozenset(u for u, own in self.departments_of.items() if any(d in departments for d in own))

@@ -5,6 +5,14 @@ from rest_framework import serializers
 from profiles.serializers import RunAnswer
 
 
+class _OfDepartments(serializers.Serializer):
+    departments = serializers.ListField(
+        child=serializers.IntegerField(),
+        allow_null=True,
+        help_text="Whose customers are counted, with those of all departments below; null: everybody.",
+    )
+
+
 class FiguresHomeCounts(serializers.Serializer):
     home = serializers.IntegerField()
     day = serializers.DateField(allow_null=True, help_text="What this home's figures are as of.")
@@ -12,12 +20,15 @@ class FiguresHomeCounts(serializers.Serializer):
     classes = serializers.DictField(child=serializers.IntegerField())
 
 
-class FiguresSummaryAnswer(serializers.Serializer):
+class FiguresSummaryAnswer(_OfDepartments):
     day = serializers.DateField(
-        allow_null=True, help_text="What the counts are as of; null before the first run and for a restricted key."
+        allow_null=True,
+        help_text="What the counts are as of; null before the first run of everybody, or of departments.",
     )
     total = serializers.IntegerField()
-    unclassified = serializers.IntegerField(help_text="Created since the last run, mostly.")
+    unclassified = serializers.IntegerField(
+        help_text="Created since the last run, mostly; of departments as of the run."
+    )
     classes = serializers.DictField(child=serializers.IntegerField())
     lifecycle = serializers.DictField(child=serializers.IntegerField())
     loss_warnings = serializers.DictField(child=serializers.IntegerField())
@@ -29,7 +40,7 @@ class FiguresSummaryAnswer(serializers.Serializer):
     last_run = RunAnswer(allow_null=True)
 
 
-class _Latest(serializers.Serializer):
+class _Latest(_OfDepartments):
     day = serializers.DateField(allow_null=True, help_text="What the figures are as of; null if there are none.")
     stale = serializers.ListField(
         child=serializers.IntegerField(), help_text="Homes that were down: they count with their last figures."
@@ -42,7 +53,7 @@ class TrendPoint(serializers.Serializer):
     stale = serializers.ListField(child=serializers.IntegerField())
 
 
-class TrendsAnswer(serializers.Serializer):
+class TrendsAnswer(_OfDepartments):
     kind = serializers.CharField()
     to = serializers.DateField()
     names = serializers.DictField(child=serializers.CharField(), help_text="Of segments: {id: name}.")
@@ -60,7 +71,7 @@ class Flow(serializers.Serializer):
         return {**super().get_fields(), "from": serializers.CharField(allow_null=True)}
 
 
-class FlowsAnswer(serializers.Serializer):
+class FlowsAnswer(_OfDepartments):
     to = serializers.DateField()
     days = serializers.ListField(child=serializers.DateField(), help_text="The days that have figures.")
     results = Flow(many=True)

@@ -1,7 +1,7 @@
 """REST endpoints of dashboards: the summary, trends, flows, RFM, value, cohorts. From kept figures: no home is asked.
 
-What is kept is counted over everybody, so a key that is restricted to departments gets the summary alone, which is then
-counted for it.
+A key that is restricted to departments is answered with the figures of just these, one that is not with those of
+everybody, or of the department that it asks for. Where there are none yet, day is null and the rest empty.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,7 +15,9 @@ from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 
-from customers.viewing import viewer_of
+from customers.access import Scope, scope_of
+from customers.organisation import organisation
+from customers.viewing import Viewer, viewer_of
 from profiles.days import day_of
 from profiles.figure_serializers import (
     CohortsAnswer,
@@ -26,13 +28,14 @@ from profiles.figure_serializers import (
     ValueSpreadAnswer,
 )
 from profiles.figures import keeping, summing
+from profiles.figures.scopes import EVERYBODY, name_of
 from profiles.models import ProfileRun, Segment
-from profiles.overview import overview_of, shown_overview
+from profiles.overview import kept_overview, shown_overview
 from profiles.views import shown_run
 from scrm import sharding
 from scrm.api.endpoints import Endpoint, answer, holder_of
 from scrm.api.parsing import read_day, read_integer, read_text, refuse_unknown
-from scrm.api.problems import ForbiddenError, InvalidError
+from scrm.api.problems import InvalidError
 from scrm.api.schema import problems
 from scrm.api.scopes import PROFILES_READ
 from scrm.sharding.ids import MAX_HOME
@@ -43,6 +46,13 @@ MAX_DAYS = 3_660
 FROM = OpenApiParameter("from", date, OpenApiParameter.QUERY, description="The first day; 30 days to `to` if left out.")
 TO = OpenApiParameter("to", date, OpenApiParameter.QUERY, description="The last day; today if left out.")
 HOME = OpenApiParameter("home", int, OpenApiParameter.QUERY, description="One home only.")
+DEPARTMENT = OpenApiParameter(
+    "department",
+    int,
+    OpenApiParameter.QUERY,
+    description="Only who is in scope of this department, those below it included. A restricted key may name one of "
+    "its own; left out, it is answered for all of its departments together.",
+)
 DAY = OpenApiParameter(
     "day",
     date,
@@ -52,35 +62,53 @@ DAY = OpenApiParameter(
 KIND = OpenApiParameter("kind", str, OpenApiParameter.QUERY, enum=TREND_KINDS, description="classes if left out.")
 
 
-class SummaryView(Endpoint):
-    required_scopes = {"GET": PROFILES_READ}
+@dataclass(frozen=True)
+class Asked:
+    """What a request asks for: its parameters, and whose figures. scope: the name that these are kept under."""
 
-    @extend_schema(operation_id="profiles_summary", responses={200: FiguresSummaryAnswer, **problems()})
-    def get(self, request: Request) -> HttpResponse:
-        """Count the customers of each class and home, as of the last run, and see that run.
-
-        Who was created since counts as unclassified. A restricted key is told the counts of those it may see, of now.
-        How far a run is that is going on: profiles/runs/{id}/.
-        """
-        refuse_unknown(request._request.GET, ())
-        viewer = viewer_of(holder_of(request))
-        last = ProfileRun.objects.exclude(kind=ProfileRun.Kind.BACKTEST).first()
-        shown = shown_overview(overview_of(viewer.scope))
-        return answer({**shown, "last_run": shown_run(last, viewer, live=False) if last else None})
+    given: QueryDict
+    viewer: Viewer
+    departments: tuple[int, ...] | None
+    scope: str
 
 
 class FiguresEndpoint(Endpoint):
-    """An endpoint for keys that may see everybody."""
-
     required_scopes = {"GET": PROFILES_READ}
 
-    def given(self, request: Request, *known: str) -> QueryDict:
-        """Return the query's parameters. Raises ForbiddenError, InvalidError."""
-        if not viewer_of(holder_of(request)).scope.is_everything:
-            raise ForbiddenError("These figures count everybody: a key restricted to departments cannot read them.")
+    def asked(self, request: Request, *known: str) -> Asked:
+        """Return what is asked for. Raises InvalidError."""
+        viewer = viewer_of(holder_of(request))
         given = request._request.GET
-        refuse_unknown(given, known)
-        return given
+        refuse_unknown(given, (*known, "department"))
+        scope = read_department(given, viewer.scope)
+        return Asked(given, viewer, None if scope.is_everything else scope.roots, name_of(scope))
+
+
+def read_department(given: QueryDict, own: Scope) -> Scope:
+    """Return the scope of the department that is asked for, or one's own. Raises InvalidError for one outside it."""
+    department = read_integer(given, "department", lowest=1, highest=2**32 - 1)
+    if department is None:
+        return own
+    if department not in (organisation().parents if own.departments is None else own.departments):
+        raise InvalidError.of("department", "unknown_department", f"There is no department {department}.")
+    return scope_of([department])
+
+
+class SummaryView(FiguresEndpoint):
+    @extend_schema(
+        operation_id="profiles_summary", parameters=[DEPARTMENT], responses={200: FiguresSummaryAnswer, **problems(400)}
+    )
+    def get(self, request: Request) -> HttpResponse:
+        """Count the customers of each class and home, as of the last run, and see that run.
+
+        Who was created since counts as unclassified; of departments, only with the next run. A restricted key is told
+        the counts of those it may see. How far a run is that is going on: profiles/runs/{id}/.
+        """
+        asked = self.asked(request)
+        last = ProfileRun.objects.exclude(kind=ProfileRun.Kind.BACKTEST).first()
+        shown = shown_overview(kept_overview(asked.scope))
+        last_run = shown_run(last, asked.viewer, live=False) if last else None
+        return answer({"departments": asked.departments, **shown, "last_run": last_run})
 
 
 @dataclass(frozen=True)
@@ -112,8 +140,9 @@ def read_homes(given: QueryDict) -> list[int]:
     return [home]
 
 
-def shown_latest(latest: keeping.Latest) -> dict[str, Any]:
-    return {"day": latest.day.isoformat() if latest.day else None, "stale": latest.stale}
+def shown_latest(asked: Asked, latest: keeping.Latest) -> dict[str, Any]:
+    day = latest.day.isoformat() if latest.day else None
+    return {"departments": asked.departments, "day": day, "stale": latest.stale}
 
 
 def shown_amount(amount: Decimal) -> str:
@@ -123,7 +152,7 @@ def shown_amount(amount: Decimal) -> str:
 class TrendsView(FiguresEndpoint):
     @extend_schema(
         operation_id="profiles_trends",
-        parameters=[KIND, FROM, TO, HOME],
+        parameters=[KIND, FROM, TO, HOME, DEPARTMENT],
         responses={200: TrendsAnswer, **problems(400)},
     )
     def get(self, request: Request) -> HttpResponse:
@@ -132,14 +161,16 @@ class TrendsView(FiguresEndpoint):
         A day is one that a run was as of. A home that has no figures of a day counts with its last ones, and is named
         in `stale`. Of classes an empty name stands for not classified yet; segments are named by id, see `names`.
         """
-        given = self.given(request, "kind", "from", "to", "home")
+        asked = self.asked(request, "kind", "from", "to", "home")
+        given = asked.given
         kind = read_text(given, "kind", max_length=100) or "classes"
         if kind not in TREND_KINDS:
             raise InvalidError.of("kind", "invalid_choice", f"kind is one of {', '.join(TREND_KINDS)}.")
         span, homes = read_span(given), read_homes(given)
-        points = find_trend(kind, span.first, span.last, homes)
+        points = find_trend(kind, span.first, span.last, homes, scope=asked.scope)
         return answer(
             {
+                "departments": asked.departments,
                 "kind": kind,
                 "from": span.first.isoformat(),
                 "to": span.last.isoformat(),
@@ -154,9 +185,11 @@ class TrendsView(FiguresEndpoint):
         )
 
 
-def find_trend(kind: str, first: date, last: date, homes: Sequence[int]) -> list[summing.Point]:
-    """Return counts of a kind day by day. Database: two queries on control."""
-    rows = keeping.find_trend(kind, first, last, homes)
+def find_trend(
+    kind: str, first: date, last: date, homes: Sequence[int], *, scope: str = EVERYBODY
+) -> list[summing.Point]:
+    """Return counts of a kind of a scope day by day. Database: two queries on control."""
+    rows = keeping.find_trend(kind, first, last, homes, scope=scope)
     return summing.trend(((day, home, summing.counts_of(kind, data)) for day, home, data in rows), homes, first)
 
 
@@ -168,19 +201,22 @@ def names_of_segments(ids: Iterable[str]) -> dict[str, str]:
 
 class FlowsView(FiguresEndpoint):
     @extend_schema(
-        operation_id="profiles_flows", parameters=[FROM, TO, HOME], responses={200: FlowsAnswer, **problems(400)}
+        operation_id="profiles_flows",
+        parameters=[FROM, TO, HOME, DEPARTMENT],
+        responses={200: FlowsAnswer, **problems(400)},
     )
     def get(self, request: Request) -> HttpResponse:
         """See how many customers runs have moved from which class to which, over some days added up.
 
         `from` null: classified for the first time.
         """
-        given = self.given(request, "from", "to", "home")
-        span, homes = read_span(given), read_homes(given)
-        rows = keeping.find_range("moves", span.first, span.last, homes)
+        asked = self.asked(request, "from", "to", "home")
+        span, homes = read_span(asked.given), read_homes(asked.given)
+        rows = keeping.find_range("moves", span.first, span.last, homes, scope=asked.scope)
         moves = summing.add_moves(data for _day, _home, data in rows)
         return answer(
             {
+                "departments": asked.departments,
                 "from": span.first.isoformat(),
                 "to": span.last.isoformat(),
                 "days": sorted({day.isoformat() for day, _home, _data in rows}),
@@ -196,22 +232,25 @@ class LatestEndpoint(FiguresEndpoint):
 
     kind = ""
 
-    def latest(self, request: Request) -> keeping.Latest:
-        given = self.given(request, "day", "home")
-        return keeping.find_latest([self.kind], read_homes(given), read_day(given, "day"))[self.kind]
+    def latest(self, request: Request) -> tuple[Asked, keeping.Latest]:
+        asked = self.asked(request, "day", "home")
+        homes, day = read_homes(asked.given), read_day(asked.given, "day")
+        return asked, keeping.find_latest([self.kind], homes, day, scope=asked.scope)[self.kind]
 
 
 class RfmView(LatestEndpoint):
     kind = "rfm"
 
-    @extend_schema(operation_id="profiles_rfm", parameters=[DAY, HOME], responses={200: RfmGridAnswer, **problems(400)})
+    @extend_schema(
+        operation_id="profiles_rfm", parameters=[DAY, HOME, DEPARTMENT], responses={200: RfmGridAnswer, **problems(400)}
+    )
     def get(self, request: Request) -> HttpResponse:
         """See how buyers lie on the grid of recency and frequency scores, and the RFM segments."""
-        latest = self.latest(request)
+        asked, latest = self.latest(request)
         rfm = summing.add_rfm(latest.data.values())
         return answer(
             {
-                **shown_latest(latest),
+                **shown_latest(asked, latest),
                 "grid": [
                     {
                         "recency": recency,
@@ -234,15 +273,17 @@ class ValueView(LatestEndpoint):
     kind = "value"
 
     @extend_schema(
-        operation_id="profiles_value", parameters=[DAY, HOME], responses={200: ValueSpreadAnswer, **problems(400)}
+        operation_id="profiles_value",
+        parameters=[DAY, HOME, DEPARTMENT],
+        responses={200: ValueSpreadAnswer, **problems(400)},
     )
     def get(self, request: Request) -> HttpResponse:
         """See what buyers are expected to spend in the next 90 days, and how it is spread."""
-        latest = self.latest(request)
+        asked, latest = self.latest(request)
         value = summing.add_value(latest.data.values())
         return answer(
             {
-                **shown_latest(latest),
+                **shown_latest(asked, latest),
                 "customers": value.customers,
                 "expected_amount": shown_amount(value.total),
                 "expected_purchases": shown_amount(value.purchases),
@@ -260,15 +301,17 @@ class CohortsView(LatestEndpoint):
     kind = "cohorts"
 
     @extend_schema(
-        operation_id="profiles_cohorts", parameters=[DAY, HOME], responses={200: CohortsAnswer, **problems(400)}
+        operation_id="profiles_cohorts",
+        parameters=[DAY, HOME, DEPARTMENT],
+        responses={200: CohortsAnswer, **problems(400)},
     )
     def get(self, request: Request) -> HttpResponse:
         """See of whom first bought in a month how many bought in each month since. The last month is not over yet."""
-        latest = self.latest(request)
+        asked, latest = self.latest(request)
         cohorts = find_cohorts(latest)
         return answer(
             {
-                **shown_latest(latest),
+                **shown_latest(asked, latest),
                 "results": [
                     {
                         "month": cohort.month,

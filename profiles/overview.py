@@ -1,31 +1,26 @@
 """How many customers are in each class, lifecycle, RFM segment and under which warning, for whoever asks.
 
-                        counts of                    asks                         who was created since the last run
-everything              everybody                    the control database only    counted as unclassified
-some departments        those they may see, now      each department database     the same, exactly
+                    counts of                     as of          who was created since the last run
+everything          everybody                     the last run   counted as unclassified
+some departments    those that they may see       the last run   not counted: whose they are is found out by a run
+
+From kept figures: no department database is asked.
 """
 
-from collections import Counter
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from customers.access import Scope
 from customers.counts import Counts
 from profiles.figures import keeping, summing
-from scrm import sharding
+from profiles.figures.scopes import EVERYBODY
 
 KINDS = ("classes", "lifecycle", "loss", "rfm")
-OF_SCOPE = """
-SELECT customers.profile, customers.lifecycle, s.rfm_segment, s.loss_warning, count(*)
-FROM customers LEFT JOIN customer_scores s ON s.customer_id = customers.customer_id AND s.bucket = customers.bucket
-WHERE {} GROUP BY 1, 2, 3, 4
-"""
 
 
 @dataclass
 class Overview:
-    """counts: by home and class. day: what the kept figures are as of; None for counts of now, or before any run.
+    """counts: by home and class. day: what the kept figures are as of; None before there are any.
 
     counts.unavailable: homes that did not answer; of kept figures those whose last ones are of an earlier day, or that
     have none yet while others have. days: {home: day of its figures}.
@@ -39,22 +34,14 @@ class Overview:
     rfm_segments: dict[str, int] = field(default_factory=dict)
 
 
-def overview_of(scope: Scope) -> Overview:
-    """Return the counts of customers in scope.
+def kept_overview(scope: str = EVERYBODY) -> Overview:
+    """Return the counts of a scope as of the last run, and of everybody also whom the directory has got since.
 
-    Database: of everybody two queries on control, none on any home's; of a part one on each home's, which reads all
-    customers of the home, about a second a million.
+    Database: two queries on control, one for departments.
     """
-    return kept_overview() if scope.is_everything else _count_visible(scope)
-
-
-def kept_overview() -> Overview:
-    """Return the counts of everybody from the figures of the last run, and whom the directory has got since."""
-    latest = keeping.find_latest(KINDS)
+    latest = keeping.find_latest(KINDS, scope=scope)
     classes = latest["classes"]
-    newer = keeping.count_newer(
-        {home: classes.data[home]["last_id"] if home in classes.data else 0 for home in classes.homes}
-    )
+    newer = {} if scope else _count_newer(classes)
     counts = Counts(unavailable=classes.stale)
     for home in classes.homes:
         found: dict[str | None, int] = dict(classes.data.get(home, {}).get("classes", {}))
@@ -71,26 +58,10 @@ def kept_overview() -> Overview:
     )
 
 
-def _count_visible(scope: Scope) -> Overview:
-    def count_home(home: int) -> list[tuple[str | None, str | None, str | None, str | None, int]]:
-        condition, params = scope.sql(home)
-        with sharding.cursor(home) as cursor:
-            cursor.execute(OF_SCOPE.format(condition), params)
-            return list(cursor.fetchall())
-
-    answers = sharding.fan_out(count_home)
-    counts = Counts(unavailable=answers.unavailable)
-    others = [Counter[str](), Counter[str](), Counter[str]()]
-    for home, rows in answers.results.items():
-        classes: Counter[str | None] = Counter()
-        for profile, *facts, customers in rows:
-            classes[profile] += customers
-            for counter, fact in zip(others, facts, strict=True):
-                if fact:
-                    counter[fact] += customers
-        counts.homes[home] = dict(classes)
-    lifecycle, rfm_segments, loss_warnings = (summing.add_counts([counter]) for counter in others)
-    return Overview(counts, lifecycle=lifecycle, loss_warnings=loss_warnings, rfm_segments=rfm_segments)
+def _count_newer(classes: keeping.Latest) -> dict[int, int]:
+    return keeping.count_newer(
+        {home: classes.data[home]["last_id"] if home in classes.data else 0 for home in classes.homes}
+    )
 
 
 def shown_overview(overview: Overview) -> dict[str, Any]:

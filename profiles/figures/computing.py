@@ -1,5 +1,7 @@
 """Compute the figures of a run, home by home, with a few aggregates each. See the package for what they are.
 
+Of everybody; those of departments are computed beside them, see .departments.
+
 | statement            | reads                                                                             |
 |----------------------|-----------------------------------------------------------------------------------|
 | classes              | profile_counts and dirty marks: milliseconds, the counts are kept                 |
@@ -8,14 +10,18 @@
 | segments, actions    | the indexes of segment_members and of open recommendations                        |
 | cohorts              | running_totals, and two months of daily_totals: see .cohorts                      |
 
-All of a home's in one REPEATABLE READ transaction that only reads. Memory: a few thousand rows, however many customers.
+All of a home's in one REPEATABLE READ transaction, which only reads where there are no departments. Memory: a few
+thousand rows, however many customers.
 """
 
+import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
+import orjson
 import structlog
 from django.db import transaction
 
@@ -24,6 +30,9 @@ from profiles import claims
 from profiles.claims import REPORT, merged
 from profiles.figures import keeping
 from profiles.figures.cohorts import compute_cohorts
+from profiles.figures.departments import compute_by_scope, value_of
+from profiles.figures.keeping import SCOPES
+from profiles.figures.scopes import EVERYBODY, Division, find_division
 from profiles.figures.summing import EDGES
 from profiles.models import ProfileRun
 from scrm import sharding
@@ -55,25 +64,34 @@ def compute(run: ProfileRun) -> list[int]:
     A home that is down keeps its last figures. A home whose run only reported (a backtest, or a day before the last
     run's) gets none: nothing there is as of that day. Repeatable, and of several at once any may write: an older run
     never writes over a newer one's.
-    Database: control, one query and one statement; of each home a transaction of about ten statements that only reads.
+    Database: control, two queries and one transaction; of each home a transaction of about ten statements that only
+    reads, and where there are departments a query on control and some twenty statements more.
     """
     if run.kind == ProfileRun.Kind.BACKTEST:
         return []
     homes = [home for home in run.homes if home in sharding.shard_map()]
+    division = find_division()
     known = {} if run.full else keeping.find_latest(["cohorts"], homes, run.as_of)["cohorts"].data
-    answers = sharding.fan_out(lambda home: compute_home(run, home, known.get(home)), homes)
+    answers = sharding.fan_out(lambda home: compute_home(run, home, known.get(home), division), homes)
     kept = {home: found for home, found in answers.results.items() if found is not None}
     keeping.keep(run, kept)
     logger.info("figures_kept", run=run.pk, homes=sorted(kept), unavailable=answers.unavailable)
     return answers.unavailable
 
 
-def compute_home(run: ProfileRun, home: int, cohorts: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Return {kind: data} of one home, None if the run only reported there. cohorts: the last figure of that kind."""
+def compute_home(
+    run: ProfileRun, home: int, cohorts: Mapping[str, Any] | None, division: Division
+) -> keeping.Figures | None:
+    """Return {(kind, scope): data as JSON} of one home, None if the run only reported there.
+
+    cohorts: the last figure of that kind of everybody.
+    """
     views = claims.views(run.pk, home)
     if not views or any(view.mode == REPORT for view in views):
         return None
-    with transaction.atomic(using=sharding.alias(home)), sharding.cursor(home) as cursor:
+    began_at = time.monotonic()
+    moves = merged(move for view in views for move in view.moves)
+    with _snapshot(home, makes_tables=division.has_anybody(home)), sharding.cursor(home) as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         cursor.execute("SELECT set_config('enable_partitionwise_join', 'on', true)")
         found = {
@@ -83,9 +101,25 @@ def compute_home(run: ProfileRun, home: int, cohorts: Mapping[str, Any] | None) 
             "segments": _counts(cursor, SEGMENTS),
             "actions": _counts(cursor, ACTIONS),
             "cohorts": compute_cohorts(cursor, run.as_of, cohorts),
+            "moves": {str(run.pk): moves},
         }
-    found["moves"] = {str(run.pk): merged(move for view in views for move in view.moves)}
-    return found
+        divided_at = time.monotonic()
+        before = {} if run.full else keeping.find_cohorts(home, division.names, run.as_of)
+        divided = compute_by_scope(cursor, run, home, division, cohorts=before, has_moves=bool(moves))
+    if division.names:
+        found[SCOPES] = division.names
+    logger.info(
+        "figures_computed", run=run.pk, home=home, seconds=round(divided_at - began_at, 3), rows_of_scopes=len(divided),
+        seconds_of_scopes=round(time.monotonic() - divided_at, 3),
+    )  # fmt: skip
+    return {(kind, EVERYBODY): orjson.dumps(data).decode() for kind, data in found.items()} | divided
+
+
+@contextmanager
+def _snapshot(home: int, *, makes_tables: bool) -> Iterator[None]:
+    """Open a transaction on a home: one that may write only if it is to make temporary tables."""
+    with sharding.atomic_home(home) if makes_tables else transaction.atomic(using=sharding.alias(home)):
+        yield
 
 
 def _classes(cursor: Any, home: int) -> dict[str, Any]:
@@ -125,13 +159,7 @@ def _add(sums: list[Any], *more: Any) -> None:
 
 def _value(cursor: Any) -> dict[str, Any]:
     cursor.execute(VALUE, [EDGES])
-    rows = cursor.fetchall()
-    return {
-        "bins": [[place, customers, str(amount)] for place, customers, amount, *_ in rows if place is not None],
-        "scored": sum(row[3] for row in rows),
-        "alive_sum": int(sum(row[4] for row in rows)),
-        "purchases": str(sum((row[5] for row in rows), Decimal(0))),
-    }
+    return value_of(cursor.fetchall())
 
 
 def _counts(cursor: Any, sql: str) -> dict[str, int]:

@@ -7,7 +7,7 @@ from django.db import connections
 
 from profiles import runs
 from profiles.models import DailyFigure, ProfileRun, Segment
-from tests.api.clients import Api, fields, problem
+from tests.api.clients import Api, fields
 from tests.counting import Counted, executed
 from tests.customers.people import make
 from tests.profiles.nights import TODAY, crowd, publish, run
@@ -83,7 +83,7 @@ def test_trends(two_nights: list[ProfileRun]) -> None:
     span = f"from={yesterday}&to={TODAY.isoformat()}"
     seen = api.get(f"/profiles/trends/?{span}").json()
     assert seen == {
-        "kind": "classes", "from": yesterday, "to": TODAY.isoformat(), "names": {},
+        "departments": None, "kind": "classes", "from": yesterday, "to": TODAY.isoformat(), "names": {},
         "results": [
             {"day": yesterday, "values": {LOW: 11, HIGH: 7}, "stale": []},
             {"day": TODAY.isoformat(), "values": {"小客户": 10, "大客户": 7, LOW: 1}, "stale": []},
@@ -189,17 +189,6 @@ def test_days_at_the_ends_of_time(day: str) -> None:
     api = Api()
     for path in (f"trends/?from={day}&to={day}", f"flows/?from={day}&to={day}", f"rfm/?day={day}", f"trends/?to={day}"):
         assert api.get(f"/profiles/{path}").status_code == 200, path
-
-
-def test_a_restricted_key_sees_none_of_it_but_its_own_summary(two_nights: list[ProfileRun]) -> None:
-    api = Api(departments=[100])
-    for path in PATHS[1:]:
-        assert problem(api.get(f"/profiles/{path}/")) == (403, "forbidden"), path
-    seen = api.get("/profiles/summary/").json()
-    # Without any live follow, those of its own home.
-    assert (seen["day"], seen["total"], seen["classes"]) == (None, 12, {"小客户": 10, "大客户": 1, LOW: 1})
-    assert sum(seen["lifecycle"].values()) <= 12
-    assert problem(Api("other", scopes=["customers:read"]).get("/profiles/rfm/")) == (403, "missing_scope")
 
 
 def test_a_home_that_is_down_counts_with_its_last_figures(fragile_department: PrivatePostgres) -> None:

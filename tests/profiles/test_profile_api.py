@@ -381,8 +381,8 @@ def test_figures_and_history_are_read_from_one_partition() -> None:
 def test_summary_counts_by_class_and_home() -> None:
     api = Api()
     assert api.get("/profiles/summary/").json() == {
-        "day": None, "total": 0, "unclassified": 0, "classes": {}, "lifecycle": {}, "loss_warnings": {},
-        "rfm_segments": {}, "homes": [
+        "departments": None, "day": None, "total": 0, "unclassified": 0, "classes": {}, "lifecycle": {},
+        "loss_warnings": {}, "rfm_segments": {}, "homes": [
             {"home": 100, "day": None, "unclassified": 0, "classes": {}},
             {"home": 101, "day": None, "unclassified": 0, "classes": {}},
         ], "unavailable": [], "last_run": None,
