@@ -64,8 +64,8 @@ def measure(results: Results, customers: int) -> None:
     _each(homes, data.unclassify)
     first = _night(as_of)
     results.note(
-        f"The first night of all also writes a lifecycle and a review date for everybody: {first.classify:.1f} s. The full "
-        f"night below comes after it, as in a system that is in use."
+        f"The first night of all also writes a lifecycle and a review date for everybody: {first.classify:.1f} s. "
+        "The full night that the others are compared with comes after it, as in a system that is in use."
     )
     _each(homes, data.unclassify)
     night = _night(as_of)
