@@ -21,7 +21,15 @@ from profiles.models.recommendations import (
 )
 from profiles.models.runs import BucketState, ProfileRun, RunClaim
 from profiles.models.scores import CustomerScore
-from profiles.models.segments import DeletedSegment, Segment, SegmentChange, SegmentDay, SegmentMember
+from profiles.models.segments import (
+    DeletedSegment,
+    JudgedDepartment,
+    Segment,
+    SegmentChange,
+    SegmentDay,
+    SegmentMember,
+    StaffChange,
+)
 
 __all__ = [
     "Action",
@@ -37,6 +45,7 @@ __all__ = [
     "FactHistory",
     "HomeItems",
     "ItemAffinity",
+    "JudgedDepartment",
     "ProfileHistory",
     "ProfileReview",
     "ProfileRun",
@@ -50,6 +59,7 @@ __all__ = [
     "SegmentChange",
     "SegmentDay",
     "SegmentMember",
+    "StaffChange",
     "Totals",
     "WaitingBehaviour",
 ]

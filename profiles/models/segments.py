@@ -123,3 +123,34 @@ class DeletedSegment(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class JudgedDepartment(models.Model):
+    """Whom a department that conditions name had with all below it, when its customers were last cared for."""
+
+    department_id = models.BigIntegerField("部门", primary_key=True)
+    staff = models.JSONField("员工", default=list)
+
+    class Meta:
+        db_table = "judged_departments"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return str(self.department_id)
+
+
+class StaffChange(models.Model):
+    """That staff came to or left such departments, and how far their customers have been looked at since."""
+
+    userids = models.JSONField("员工", default=list)
+    noticed_at = models.DateTimeField("发现时间", default=timezone.now)
+    progress = models.JSONField(
+        "进度", default=dict, help_text="{home: [bucket, the customer up to whom all are done]}"
+    )
+
+    class Meta:
+        db_table = "staff_changes"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{len(self.userids)} {self.noticed_at}"

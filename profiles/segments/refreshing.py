@@ -41,7 +41,7 @@ def recompute(home: int) -> int:
     Raises HomeUnavailableError; what is done stays done.
     """
     written = 0
-    with _only_one(home) as is_ours:
+    with only_one(home, RECOMPUTING) as is_ours:
         while is_ours and (due := _due(home)):
             bucket = min(due.values())
             versions, changes = _recompute_bucket(home, bucket)
@@ -103,10 +103,10 @@ def _note_computed(segment: int, home: int, version: int, bucket: int) -> None:
 
 
 @contextmanager
-def _only_one(home: int) -> Iterator[bool]:
-    """Hold a home's lock of whoever recomputes, if nobody has it. The session's: it goes with the connection."""
+def only_one(home: int, work: int) -> Iterator[bool]:
+    """Hold a home's lock of whoever does some work, if nobody has it. The session's: it goes with the connection."""
     with sharding.cursor(home) as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [LOCKS, RECOMPUTING])
+        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [LOCKS, work])
         (is_ours,) = cursor.fetchone()
     try:
         yield is_ours
@@ -114,7 +114,7 @@ def _only_one(home: int) -> Iterator[bool]:
         if is_ours:
             try:
                 with sharding.cursor(home) as cursor:
-                    cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [LOCKS, RECOMPUTING])
+                    cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [LOCKS, work])
             except sharding.HomeUnavailableError:
                 pass  # and the lock is gone with the connection
 
