@@ -1,9 +1,11 @@
 """The admin's home page: what the last run found, how it has come about, and what is to be done. From kept figures.
 
-No department database is asked, unless a run is going on (how far it is). Who may not see everybody sees no figures.
+Of the whole company, or of one department with all below it. No department database is asked, unless a run is going on
+(how far it is). Who may not see everybody sees no figures.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -14,13 +16,17 @@ from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
+from customers.access import EVERYTHING, Scope, scope_of
 from customers.counts import HUES, Counts, with_hues
+from customers.organisation import organisation
 from customers.pages.access import scope_of_user
+from customers.pages.filters import department_choices
 from profiles.admin import duration
 from profiles.days import day_of
 from profiles.figure_views import find_cohorts, find_trend, names_of_segments
 from profiles.figures import keeping, summing
 from profiles.figures.keeping import Latest
+from profiles.figures.scopes import name_of
 from profiles.models import Action, ProfileRun, Rule, Segment
 from profiles.overview import Overview, kept_overview
 from profiles.pages.rules import publishing_version
@@ -58,7 +64,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     }
     if context["may_see_customers"]:
         span = int(request.GET["days"]) if request.GET.get("days") in {str(days) for days in SPANS} else SPANS[0]
-        context |= figures(run, span, user)
+        context |= figures(run, span, user, asked_department(request))
     if may_see_runs:
         context |= {
             "run": run,
@@ -69,23 +75,41 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     return context
 
 
-def figures(run: ProfileRun | None, span: int, user: Any) -> dict[str, Any]:
-    """Return all that is shown of customers. Database: control."""
-    overview = kept_overview()
+def asked_department(request: HttpRequest) -> Scope:
+    """Return the scope of the department that the page is asked to show, or of the whole company."""
+    choices = {str(number): number for number in organisation().parents}
+    number = choices.get(request.GET.get("department", ""))
+    return EVERYTHING if number is None else scope_of([number])
+
+
+def figures(run: ProfileRun | None, span: int, user: Any, scope: Scope = EVERYTHING) -> dict[str, Any]:
+    """Return all that is shown of the customers in a scope. Database: control."""
+    name = name_of(scope)
+    overview = kept_overview(name)
     counts = overview.counts
-    latest = keeping.find_latest(KINDS)
+    if name:
+        counts.homes = {home: found for home, found in counts.homes.items() if found}
+    latest = keeping.find_latest(KINDS, scope=name)
     today = overview.day or day_of(timezone.now())
-    past = keeping.find_latest(("classes", *KINDS), until=today - BEFORE)
-    points = find_trend("classes", today - timedelta(days=span - 1), today, list(sharding.shard_map().homes))
+    past = keeping.find_latest(("classes", *KINDS), until=today - BEFORE, scope=name)
+    homes = list(sharding.shard_map().homes)
+    points = find_trend("classes", today - timedelta(days=span - 1), today, homes, scope=name)
     hues = with_hues(counts.classes)
     for point in points:
         hues |= {name: crc32(name.encode()) % HUES for name in point.values if name and name not in hues}
+    company = organisation()
     return {
+        "departments": [(number, text, number == name) for number, text in department_choices(company)],
+        "department": name,
+        "department_name": company.department_names[int(name)] if name else "",
+        "department_query": f"&department={name}" if name else "",
+        "days": span,
         "overview": overview,
         "counts": counts,
         "stale": [(home, overview.days.get(home)) for home in counts.unavailable],
         "figures_day": overview.day,
-        "tiles": tiles(overview, latest, past, run, user),
+        "has_cards": overview.day is not None and (not name or counts.total > 0),
+        "tiles": tiles(overview, latest, past, run, user, department=name),
         "legend": [(name, hues[name], count, share(count, counts.total)) for name, count in counts.classes.items()],
         "rows": [
             (home, [found.get(name, 0) for name in counts.classes], found.get(None, 0), sum(found.values()))
@@ -131,28 +155,43 @@ class Tile:
 
 
 def tiles(
-    overview: Overview, latest: dict[str, Latest], past: dict[str, Latest], run: ProfileRun | None, user: Any
+    overview: Overview,
+    latest: dict[str, Latest],
+    past: dict[str, Latest],
+    run: ProfileRun | None,
+    user: Any,
+    *,
+    department: str = "",
 ) -> list[Tile]:
     """Return the key figures, and links only to what the user may open.
 
-    Those of before are None where there was no run a week earlier.
+    Those of before are None where there was no run a week earlier. department: which one they are of, "" for all.
     """
     counts, total = overview.counts, overview.counts.total
     before = summing.add_counts(summing.counts_of("classes", data) for data in past["classes"].data.values())
     had = bool(past["classes"].data)
-    customers = reverse("admin:customers_customer_changelist")
+    within = {"department": department} if department else {}
+    customers = _customers(within)
     note = f"分布在 {len(counts.homes)} 个归属库"
     if counts.unclassified:
         note += f"，{counts.unclassified:,} 位待分类"
     found = [
-        Tile("total", "全部客户", f"{total:,}", note, _change(total, sum(before.values()), had=had), True, customers)
+        Tile(
+            "total",
+            "部门客户" if department else "全部客户",
+            f"{total:,}",
+            note,
+            _change(total, sum(before.values()), had=had),
+            True,
+            customers,
+        )
     ]
     if overview.day is None:
         return found
     best = first_class(run)
     if best:
         now = counts.classes.get(best, 0)
-        url = f"{customers}?{urlencode({'profile': best})}"
+        url = _customers({"profile": best, **within})
         hue = with_hues(counts.classes).get(best, crc32(best.encode()) % HUES)
         moved = _change(now, before.get(best, 0), had=had)
         found.append(Tile("best", best, f"{now:,}", f"占 {share(now, total)}", moved, True, url, hue))
@@ -170,7 +209,7 @@ def tiles(
         Tile(
             "loss", "高流失风险", f"{high:,}", f"另有 {medium:,} 位中风险",
             _change(high, high_before, had=bool(past["loss"].data)), False,
-            warned_url(may_see_segments=user.has_perm("profiles.view_segment")),
+            warned_url(within, may_see_segments=user.has_perm("profiles.view_segment")),
         )
     )  # fmt: skip
     expected, expected_before = (summing.add_value(kinds["value"].data.values()) for kinds in (latest, past))
@@ -225,17 +264,23 @@ def _url(name: str) -> str:
         return ""
 
 
-def warned_url(*, may_see_segments: bool) -> str:
+def _customers(filters: Mapping[str, Any]) -> str:
+    """Return where customers are listed who meet some filters."""
+    url = reverse("admin:customers_customer_changelist")
+    return f"{url}?{urlencode(filters)}" if filters else url
+
+
+def warned_url(within: Mapping[str, Any], *, may_see_segments: bool) -> str:
     """Return where customers with a high loss warning are listed: a segment of just these, else where to make one.
 
-    "" where there is none and the list of segments may not be seen.
+    "" where there is none and the list of segments may not be seen. within: other filters of the list.
 
     Database: control.
     """
     warned = Segment.objects.filter(groups__contains=WARNED, is_active=True).order_by("pk")
     for pk, groups in warned.values_list("pk", "groups"):
         if groups == WARNED:
-            return f"{reverse('admin:customers_customer_changelist')}?segment={pk}"
+            return _customers({"segment": pk, **within})
     return _url("admin:profiles_segment_changelist") if may_see_segments else ""
 
 

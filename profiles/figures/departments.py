@@ -4,7 +4,7 @@
     figure_sets     which scopes the parts that occur together belong to: a customer in two of a department's parts is
                     one of its customers
 
-are temporary tables of the run's transaction, which is one that may write for their sake (ADR 0019). A statement adds
+are temporary tables of the run's transaction, which is one that may write for their sake (ADR 0020). A statement adds
 up by parts first, which are few, and hands each sum to the scopes of those parts. So its cost hardly depends on how
 many departments there are and how deep they lie.
 

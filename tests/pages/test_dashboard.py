@@ -16,7 +16,9 @@ from django.http import QueryDict
 from django.test import Client
 from django.utils import timezone
 
+from customers.access import scope_of
 from customers.directory import upsert
+from customers.models import Department
 from customers.records import CustomerData
 from profiles import publishing, runs
 from profiles.days import day_of
@@ -24,7 +26,7 @@ from profiles.models import DailyFigure, ProfileRun, Segment
 from profiles.rules import Rule as ParsedRule
 from profiles.rules import parse_conditions
 from profiles.runs import run_all, start_run
-from scrm import held
+from scrm import held, sharding
 from scrm.dashboard import WARNED
 from scrm.demo.seeding import SEGMENTS, seed_segments
 from tests.counting import Counted, executed
@@ -157,6 +159,46 @@ def test_the_trend_is_of_as_many_days_as_asked(admin: Client, a_month: list[Prof
     assert admin.get("/admin/?days=90").context["trend"]["runs"] == 3
     for nonsense in ("?days=31", "?days=-1", "?days=x", "?days=30&days=90"):
         assert admin.get(f"/admin/{nonsense}").status_code == 200
+
+
+@pytest.mark.usefixtures("company")
+def test_one_department(admin: Client) -> None:
+    Department.objects.create(id=77, name="新部门", parent_id=None)
+    held.forget_all()
+    html = home_page(admin, "?department=101&days=90")
+    assert 'id="no-figures"' in html
+    assert "还没有数据" in html
+    assert 'id="total"' not in html
+    publishing.publish(publishing.save_draft([], "大家").pk, by="test")
+    run_all(start_run("manual", today()))
+    held.forget_all()
+    scope = scope_of([101])
+    visible = 0
+    for home in (100, 101):
+        condition, params = scope.sql(home)
+        with sharding.cursor(home) as cursor:
+            cursor.execute(f"SELECT count(*) FROM customers WHERE {condition}", params)
+            visible += cursor.fetchone()[0]
+    assert 0 < visible < 40
+    before = executed()
+    with Counted() as counted:
+        answer = admin.get("/admin/?department=101&days=90")
+    assert (executed(), counted.counts["default"] <= 20) == (before, True)
+    tiles = {tile.key: tile for tile in answer.context["tiles"]}
+    assert (tiles["total"].label, tiles["total"].value) == ("部门客户", str(visible))
+    assert tiles["total"].url == "/admin/customers/customer/?department=101"
+    html = str(answer.content.decode())
+    assert re.search(r'<option value="101" selected>[^<]+</option>', html)
+    assert f"截至 {today()}，含下级部门" in html
+    assert 'href="?days=30&amp;department=101#trend"' in html
+    assert sum(total for *_, total in answer.context["rows"]) == visible
+    assert f'id="total">{visible}</span>' in html
+    # The list behind the tile is of the same customers.
+    listed = admin.get(tiles["total"].url).context
+    assert (len(listed["rows"]), listed["form"].data["department"]) == (visible, "101")
+    assert 'id="no-customers"' in home_page(admin, "?department=77")
+    for nonsense in ("?department=999", "?department=", "?department=x"):
+        assert 'id="total">40</span>' in home_page(admin, nonsense)
 
 
 @pytest.mark.usefixtures("company")
