@@ -103,17 +103,16 @@ def _cents(yuan: str) -> int:
 
 
 def thresholds(counts: "Mapping[int, int] | tuple[Column, Column]", *, fewer_is_better: bool = False) -> list[Any]:
-    """Return the four thresholds of values. counts: {value: buyers}, or values (each once) and their buyers.
+    """Return the four thresholds of values. counts: {value: buyers}, or values (ascending, each once) and their buyers.
 
     Nobody has bought: four times None.
     """
     import numpy as np
 
     if isinstance(counts, Mapping):
-        counts = (np.array(list(counts), dtype=np.int64), np.array(list(counts.values()), dtype=np.int64))
-    values, buyers = counts
-    order = np.argsort(-values if fewer_is_better else values)
-    values, buyers = values[order], buyers[order]
+        ascending = sorted(counts)
+        counts = (np.array(ascending, dtype=np.int64), np.array([counts[value] for value in ascending], dtype=np.int64))
+    values, buyers = (one[::-1] for one in counts) if fewer_is_better else counts
     twice_place = 2 * (np.cumsum(buyers) - buyers) + buyers  # of all buyers, in whole numbers: ties are exact
     found = np.searchsorted(
         twice_place * FIFTHS, [2 * int(buyers.sum()) * fifth for fifth in range(1, FIFTHS)], side="left"
