@@ -135,6 +135,7 @@ def _record(page: list[WaitingBehaviour], left: set[str]) -> int:
         ]
         record_contents(contents, done, source=source, now=timezone.now())
         codes = {rejection.index: rejection.code for rejection in done.rejected}
+        codes |= dict.fromkeys(_before_their_purchase(rows, codes), "busy")
         left.update(rows[place].folded_to for place, code in codes.items() if code in LATER)
         refused = {place: code for place, code in codes.items() if code not in LATER}
         for code in sorted(set(refused.values())):
@@ -144,6 +145,21 @@ def _record(page: list[WaitingBehaviour], left: set[str]) -> int:
         settled += [row.id for place, row in enumerate(rows) if place not in codes]
     WaitingBehaviour.objects.filter(id__in=settled).delete()
     return len(settled)
+
+
+def _before_their_purchase(rows: list[WaitingBehaviour], codes: dict[int, str]) -> list[int]:
+    """Return the places of refunds whose purchase another fold has assigned since, and not recorded yet."""
+    refused = [place for place, code in codes.items() if code == "unknown_purchase"]
+    if not refused:
+        return []
+    wanted = {(rows[place].folded_to, rows[place].contents["refers_to"]) for place in refused}
+    purchases = WaitingBehaviour.objects.exclude(folded_to="").filter(
+        folded_to__in={who for who, _ in wanted}, source=rows[0].source, refused="", contents__kind="purchase"
+    )
+    waiting = set(
+        purchases.filter(event_id__in={event_id for _, event_id in wanted}).values_list("folded_to", "event_id")
+    )
+    return [place for place in refused if (rows[place].folded_to, rows[place].contents["refers_to"]) in waiting]
 
 
 def retry_refunds() -> int:

@@ -343,6 +343,20 @@ def test_two_that_assign_at_once_agree_on_the_one_who_was_first() -> None:
     assert (running_of(wm_a)[:2], running_of(wm_b)) == ((3, D("30.00")), None)
 
 
+def test_a_fold_that_comes_upon_a_refund_of_which_another_has_the_purchase_leaves_it() -> None:
+    """What another has assigned between the one's purchases and its refunds."""
+    (wm_a,) = people("wmA")
+    record(anonymous("p1"), anonymous_refund("r1", "p1", amount="4"), anonymous_refund("r2", "never", amount="4"))
+    claim("wmA")
+    WaitingBehaviour.objects.update(folded_to="wmA")
+    refunds = list(waiting._pages(is_refund=True))
+    left = set[str]()
+    assert waiting._record(refunds[0], left) == 0
+    assert (waits(), left) == ({"p1": "", "r1": "", "r2": "unknown_purchase"}, {"wmA"})
+    assert (waiting.fold_waiting(), waits()) == (2, {"r2": "unknown_purchase"})
+    assert running_of(wm_a)[:4] == (1, D("10.00"), 0, D("4.00"))
+
+
 def test_many_are_assigned_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting, "ASSIGNED_PAGE", 2)
     monkeypatch.setattr(waiting, "CLAIMS", 2)
