@@ -11,7 +11,7 @@ import pytest
 from django.db import connection, connections
 
 from profiles import alone, claims, runs, tasks
-from profiles.models import ProfileRun, RunClaim
+from profiles.models import DailyFigure, ProfileRun, RunClaim
 from scrm import sharding
 from scrm.held import forget_all
 from tests.customers.gates import PATIENCE_SECONDS, Process, gate
@@ -281,6 +281,26 @@ def test_what_breaks_each_time_is_given_up(ending: str, state: str, notes: dict[
     assert begun.summary["judged"] == 2 * COUNT
     assert begun.summary["figures_of"] == [100, 101]
     assert len(scores()) == (2 * COUNT if state == "done" else 0)
+
+
+@pytest.mark.usefixtures("base")
+def test_figures_that_break_each_time_end_with_their_error_and_once() -> None:
+    begun = runs.start_run("manual", TODAY)
+    classify_all(begun)
+    runs.work(begun.pk, 101, 9)
+    assert ProfileRun.objects.filter(phase=2, fit_attempts=0).update(fit_attempts=alone.MAX_ATTEMPTS - 2) == 1
+    worker = Process(lambda: runs.run_all(begun))
+    with gate("default", "daily_figures", "INSERT") as shut:
+        shut.wait_for(worker)
+        with psycopg.connect(url_of("default"), autocommit=True) as control:
+            control.execute("SELECT pg_terminate_backend(%s, 5000)", shut.waiting())
+        worker.answer()  # it does not come to the gate again
+    begun.refresh_from_db()
+    assert (begun.state, begun.phase, begun.fit_token) == ("done", 4, None)
+    assert begun.summary["figures_error"].startswith("OperationalError: terminating connection")
+    assert begun.summary["figures_of"] == [100, 101]  # they are not due again
+    assert DailyFigure.objects.count() == 0
+    assert len(scores()) == 2 * COUNT
 
 
 # ------------------------------------------------------------------------------------------------------------- doubled
