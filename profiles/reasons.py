@@ -18,14 +18,16 @@ from profiles import publishing
 from profiles.days import day_of
 from profiles.facts import FactReader
 from profiles.models import ProfileHistory, RuleVersion
-from profiles.rules import Condition, Explanation, RuleSet, Verdict, describe_condition, explain, is_amount
+from profiles.rules import Condition, Explanation, Needs, RuleSet, Verdict, describe_condition, explain, is_amount
 from profiles.rules.conditions import Kind
-from profiles.rules.reaching import Gap, describe_gap
+from profiles.rules.reaching import Gap, Reach, describe_gap, reach
+from profiles.rules.turning import Life
 from profiles.totals import Picked
 from profiles.vocabulary import channel_names
 from scrm import sharding
 
 HISTORY = 20
+BEGUN = Needs(frozenset({"first_day"}))
 
 
 @dataclass(frozen=True)
@@ -65,19 +67,24 @@ def explain_change(change: ProfileHistory) -> Explanation | None:
         return None  # written before a rule's facts were kept
 
 
-def explain_now(customer_id: int, rule_set: RuleSet) -> Explanation | None:
-    """Return what rules say of a customer as of tomorrow, so that today counts; None when nobody is there.
+def look_ahead(customer_id: int, rule_set: RuleSet) -> tuple[Explanation | None, list[Reach]]:
+    """Return what rules say of a customer as of tomorrow, so that today counts, and what the classes ahead would take.
 
-    Database: as totals.Reader for one customer. Raises HomeUnavailableError.
+    None, and nothing, when nobody is there. Database: as totals.Reader for one customer. Raises HomeUnavailableError.
     """
     as_of = day_of(timezone.now()) + timedelta(days=1)
-    facts = read_facts(customer_id, rule_set, as_of)
-    return None if facts is None else explain(rule_set, facts, as_of)
+    facts = read_facts(customer_id, rule_set.needs | BEGUN, as_of)
+    if facts is None:
+        return None, []
+    now = explain(rule_set, facts, as_of)
+    first_day = facts["first_day"]
+    # NaT, which differs from itself, for who has never done anything.
+    return now, reach(now, Life(rule_set.settings.lifecycle, has_begun=bool(first_day == first_day)))
 
 
-def read_facts(customer_id: int, rule_set: RuleSet, as_of: date) -> Mapping[str, Any] | None:
-    """Return what rules read of one customer, amounts in yuan; the lifecycle is that of the last run."""
-    reader = FactReader(sharding.home_of(customer_id), sharding.bucket_of(customer_id), as_of, rule_set.needs)
+def read_facts(customer_id: int, needs: Needs, as_of: date) -> Mapping[str, Any] | None:
+    """Return facts of one customer, amounts in yuan; the lifecycle is that of the last run."""
+    reader = FactReader(sharding.home_of(customer_id), sharding.bucket_of(customer_id), as_of, needs)
     block = reader.read_picked(Picked(customer_id - 1, customer_id, is_last=True, ids=[customer_id]))
     if not len(block):
         return None

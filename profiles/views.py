@@ -21,10 +21,9 @@ from customers.views import EXTERNAL_USERID, unknown_customer
 from profiles import publishing, tasks
 from profiles.days import day_of
 from profiles.models import FactHistory, ProfileHistory, ProfileRun
-from profiles.reasons import describe, explain_change, explain_now, missing_in_words
+from profiles.reasons import describe, explain_change, look_ahead, missing_in_words
 from profiles.reporting import report_behaviours
 from profiles.rules import Condition, Explanation, RuleError, format_conditions
-from profiles.rules.reaching import reach
 from profiles.runs import RunRefusedError, run_progress
 from profiles.segments.definitions import deleted_segments, segment_names
 from profiles.segments.members import Stay, segments_of, stays_of
@@ -269,7 +268,7 @@ def shown_tried(explanation: Explanation) -> list[dict[str, Any]]:
 def shown_ahead(customer_id: int) -> list[dict[str, Any]]:
     """Return the classes in front of somebody's by the rules in force, the nearest first, and what each lacks."""
     try:
-        now = explain_now(customer_id, publishing.current())
+        _, ahead = look_ahead(customer_id, publishing.current())
     except RuleError:
         return []
     return [
@@ -287,7 +286,7 @@ def shown_ahead(customer_id: int) -> list[dict[str, Any]]:
                 for gap in one.gaps
             ],
         }
-        for one in (reach(now) if now else [])
+        for one in ahead
     ]
 
 

@@ -14,9 +14,8 @@ from customers.pages.person import attribute_text, of_person
 from customers.pages.sections import section
 from profiles import publishing
 from profiles.models import Behaviour, RunningTotal
-from profiles.reasons import describe, explain_change, explain_now, in_words, list_history, missing_in_words
+from profiles.reasons import describe, explain_change, in_words, list_history, look_ahead, missing_in_words
 from profiles.rules import RuleError
-from profiles.rules.reaching import reach
 from profiles.timeline import Moment, Place, list_behaviours
 from profiles.vocabulary import channel_names
 from scrm import sharding
@@ -80,10 +79,9 @@ def profile(request: HttpRequest, customer: Mapping[str, Any]) -> tuple[str, dic
 def _ahead(customer_id: int) -> dict[str, Any]:
     """Return where the rules in force see a customer now, and what is missing for the classes in front of that."""
     try:
-        now = explain_now(customer_id, publishing.current())
+        now, reaches = look_ahead(customer_id, publishing.current())
     except RuleError:
-        now = None
-    reaches = [] if now is None else reach(now)
+        now, reaches = None, []
     return {
         "now": now,
         "classes": [

@@ -11,6 +11,7 @@
 | days since >= 30    | never   | DO, WAIT 29                            | 购买一次，等 29 天，其间没有购买   |
 | has tag             | no      | TAG                                    | 需要标签「白茶」                   |
 | interactions < 3    | 5       | (none: time does not take them away)   | 不再可能                           |
+| lifecycle is not lost | lost  | DO: see turning.py                     | 购买或互动一次                     |
 
 A run as of a day counts the days before it, and numbers here are as of tomorrow: what is done today counts at once, and
 a purchase of today is one day ago. Steps are enough, not the least: a window is told to be empty after as many days as
@@ -18,32 +19,19 @@ it is long, although the behaviours that are too many may leave it earlier. Refu
 again, are nobody's plan: what only they could reach is not possible.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
-from enum import Enum
 
+from . import turning
+from .acts import Act, Step
 from .conditions import Condition
 from .fields import Kind
 from .judging import Explanation, RuleOutcome, Verdict
 from .text import describe_condition
+from .turning import Life
 
 CENT = Decimal("0.01")
-
-
-class Act(Enum):
-    MORE = "more"  # that many more purchases, yuan, …
-    FEWER = "fewer"  # follows only
-    DO = "do"  # once, today
-    WAIT = "wait"  # days, in which nothing of the kind happens
-    TAG = "tag"
-    UNTAG = "untag"
-    BECOME = "become"  # a state, by whatever leads to it
-
-
-@dataclass(frozen=True)
-class Step:
-    act: Act
-    amount: int | Decimal = 1
+LIFECYCLE = "lifecycle"
 
 
 @dataclass(frozen=True)
@@ -53,6 +41,7 @@ class Gap:
     condition: Condition
     actual: int | Decimal | bool | str | None
     steps: tuple[Step, ...]
+    life: Life = field(default_factory=Life)
 
     @property
     def is_possible(self) -> bool:
@@ -72,14 +61,15 @@ class Reach:
         return all(gap.is_possible for gap in self.gaps)
 
 
-def reach(explanation: Explanation) -> list[Reach]:
+def reach(explanation: Explanation, life: Life | None = None) -> list[Reach]:
     """Return what is missing for each rule in front of the one that decided, the nearest in order first.
 
-    Rules that give the class which they have anyhow are left out, and so are those that cannot be evaluated.
+    life: what lifecycles go by, in the rules that were tried. Rules that give the class which they have anyhow are left
+    out, and so are those that cannot be evaluated.
     """
     missed = explanation.rules[:-1] if explanation.position else explanation.rules
     return [
-        Reach(rule.position, rule.profile, tuple(gap_of(one) for one in rule.verdicts if not one.holds))
+        Reach(rule.position, rule.profile, tuple(gap_of(one, life) for one in rule.verdicts if not one.holds))
         for rule in reversed(missed)
         if _is_ahead(rule, explanation)
     ]
@@ -89,13 +79,17 @@ def _is_ahead(rule: RuleOutcome, explanation: Explanation) -> bool:
     return bool(rule.verdicts) and rule.profile != explanation.profile
 
 
-def gap_of(verdict: Verdict) -> Gap:
+def gap_of(verdict: Verdict, life: Life | None = None) -> Gap:
     """Return what a condition lacks that does not hold.
 
     >>> gap_of(Verdict(Condition("purchase_count", ">", 5), 3, False)).steps
     (Step(act=<Act.MORE: 'more'>, amount=3),)
     """
     condition, actual = verdict.condition, verdict.actual
+    if condition.field == LIFECYCLE:
+        life = life or Life()
+        steps = turning.steps_to(condition.operator, str(condition.value), str(actual or ""), life)
+        return Gap(condition, actual, steps, life)
     return Gap(condition, actual, _steps(condition, actual))
 
 
@@ -199,6 +193,8 @@ def describe_gap(gap: Gap, *, value_name: str | None = None, channel_name: str |
     if not gap.steps:
         return "不再可能"
     condition = gap.condition
+    if condition.field == LIFECYCLE and gap.steps != turning.UNKNOWN:
+        return turning.words_of(gap.steps, condition.operator, str(condition.value), str(gap.actual or ""), gap.life)
     where = f"在{channel_name or condition.channel}" if condition.channel else ""
     return "，然后".join(_step_in_words(gap, place, value_name, where) for place in range(len(gap.steps)))
 

@@ -17,7 +17,7 @@ from customers.moves import move_customer
 from profiles import publishing, runs
 from profiles.days import day_of
 from profiles.models import ProfileRun
-from profiles.rules import Rule, parse_conditions
+from profiles.rules import LifecycleSettings, Rule, Settings, parse_conditions
 from profiles.standing import find_standing, list_changes
 from scrm import sharding
 from scrm.held import forget_all
@@ -316,6 +316,26 @@ def test_what_it_takes_to_be_in_the_next_class() -> None:
     with time_machine.travel(timezone.now() + timedelta(days=1), tick=True):
         assert runs.run_all(runs.start_run("manual", tomorrow)).state == "done"
         assert profile(api)["profile"] == "高价值客户"
+
+
+def test_what_it_takes_to_be_in_another_lifecycle_goes_by_the_settings_in_force() -> None:
+    make("wm1", home=101)
+    api = Api()
+    rules = [
+        Rule("流失客户", parse_conditions('lifecycle is "lost"')),
+        Rule("活跃客户", parse_conditions('lifecycle is "active"')),
+    ]
+    chosen = Settings(LifecycleSettings(new_days=10, dormant_days=50, lost_days=120, return_days=20))
+    publishing.publish(publishing.save_draft(rules, "其他", settings=chosen).pk, by="test")
+    behave(api, "wm1", purchases=1, interactions=0)
+    classify()
+    active, lost = profile(api)["next"]
+    assert [(one["words"], one["actual"], one["steps"]) for one in active["missing"]] == [
+        ("购买或互动一次，然后等 10 天", "new", [{"act": "do", "amount": "1"}, {"act": "wait", "amount": "10"}])
+    ]
+    assert [(one["words"], one["steps"]) for one in lost["missing"]] == [
+        ("不靠做什么达到：最多等 120 天，其间没有购买和互动", [{"act": "wait", "amount": "120"}])
+    ]
 
 
 def test_history_is_paged_newest_first() -> None:

@@ -1,7 +1,7 @@
 """What it would take: whoever does what a gap says meets its condition, whatever they did before."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
@@ -10,9 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from profiles.rules import Condition, Rule, RuleSet, explain, read_leniently
+from profiles.rules import Condition, LifecycleSettings, Rule, RuleSet, explain, read_leniently, turning
+from profiles.rules.acts import Act, Step
 from profiles.rules.fields import FIELDS, Kind
-from profiles.rules.reaching import Act, Gap, Step, describe_gap, gap_of, reach
+from profiles.rules.judging import Verdict
+from profiles.rules.reaching import Gap, describe_gap, gap_of, reach
+from profiles.rules.turning import UNKNOWN, steps_to
+from tests.profiles.strategies import LIFECYCLES, START, History, histories, lifecycle, lifecycle_settings
+from tests.profiles.strategies import Act as Done
 
 TODAY = date(2024, 3, 31)
 CHANNELS = ("store", "wecom")
@@ -160,7 +165,7 @@ def test_doing_what_a_gap_says_makes_the_condition_hold(life: Life, condition: C
         (Condition("follow_count", "<=", 1), 3, "少 2 位跟进员工"),
         (Condition("tags", "has", "et1"), False, "需要标签「et1」"),
         (Condition("tags", "has_not", "et1"), True, "去掉标签「et1」"),
-        (Condition("lifecycle", "is", "active"), "dormant", "需要生命周期是「活跃」"),
+        (Condition("lifecycle", "is", "active"), "dormant", "购买或互动一次（先成为回流客户），然后等 30 天"),
     ],
 )
 def test_gaps_in_words(condition: Condition, actual: Any, words: str) -> None:
@@ -200,3 +205,71 @@ def test_a_broken_rule_decides_nothing_and_is_not_ahead() -> None:
     found = explain(read_leniently(1, "其他", rules, {}), {"purchase_count": 1}, TODAY)
     assert (found.position, found.profile) == (0, "其他")
     assert [one.profile for one in reach(found)] == ["甲"]
+
+
+# ------------------------------------------------------------------------------------------------------- lifecycles
+@settings(max_examples=300)
+@given(histories(), st.integers(1, 40), lifecycle_settings(), st.sampled_from(["is", "is_not"]),
+       st.sampled_from(LIFECYCLES))  # fmt: skip
+def test_who_takes_the_steps_to_a_lifecycle_is_in_it(
+    history: History, day: int, chosen: LifecycleSettings, operator: str, wanted: str
+) -> None:
+    """The lifecycle is that of a run as of today, as it is stored; nothing has happened today."""
+    today = START + timedelta(days=day)
+    history = replace(history, acts=tuple(one for one in history.acts if one.day < today), created=START)
+    actual = lifecycle(history, today, chosen)
+    if (actual == wanted) == (operator == "is"):
+        return  # it holds
+    steps = steps_to(operator, wanted, actual, turning.Life(chosen, has_begun=bool(history.acts)))
+    if not steps or steps == UNKNOWN:
+        assert wanted == "new" or chosen.new_days >= chosen.dormant_days
+        return
+    acts, begun = list(history.acts), today
+    for step in steps:
+        if step.act is Act.DO:
+            acts.append(Done(today, "interaction", Decimal(0)))
+        else:
+            today += timedelta(days=int(step.amount))
+    history = replace(history, acts=tuple(acts))
+    # Who only waits is there on the last day, or has been on the way to being lost.
+    days = range((today - begun).days + 1) if len(steps) == 1 else [(today - begun).days]
+    became = [lifecycle(history, begun + timedelta(days=one + 1), chosen) for one in days]
+    assert any((one == wanted) == (operator == "is") for one in became), (actual, steps, became)
+    assert len(steps) > 1 or operator == "is" or became[-1] != wanted
+
+
+@pytest.mark.parametrize(
+    ("operator", "wanted", "actual", "words"),
+    [
+        ("is", "active", "lost", "购买或互动一次（先成为回流客户），然后等 20 天"),
+        ("is", "active", "new", "购买或互动一次，然后等 15 天"),
+        ("is", "dormant", "active", "不靠做什么达到：最多等 60 天，其间没有购买和互动"),
+        ("is", "dormant", "lost", "购买或互动一次（先成为回流客户），然后等 60 天，其间没有购买和互动"),
+        ("is", "lost", "dormant", "不靠做什么达到：最多等 120 天，其间没有购买和互动"),
+        ("is", "returned", "dormant", "购买或互动一次"),
+        ("is", "returned", "active", "等 61 天，其间没有购买和互动，然后再购买或互动一次"),
+        ("is", "new", "active", "不再可能"),
+        ("is_not", "new", "new", "最多等 15 天"),
+        ("is_not", "active", "active", "最多等 60 天，其间没有购买和互动"),
+        ("is_not", "lost", "lost", "购买或互动一次"),
+    ],
+)
+def test_lifecycles_in_words_by_the_settings_of_the_rules(operator: str, wanted: str, actual: str, words: str) -> None:
+    life = turning.Life(LifecycleSettings(new_days=15, dormant_days=60, lost_days=180, return_days=20))
+    gap = gap_of(Verdict(Condition("lifecycle", operator, wanted), actual, False), life)
+    assert describe_gap(gap) == words
+    rules = RuleSet(1, (Rule("目标", (gap.condition,)),), "其他")
+    assert reach(explain(rules, {"lifecycle": actual}, TODAY), life)[0].gaps == (gap,)
+
+
+def test_who_has_never_done_anything_is_new_by_the_first_thing_they_do() -> None:
+    life = turning.Life(LifecycleSettings(), has_begun=False)
+    words = {
+        wanted: describe_gap(gap_of(Verdict(Condition("lifecycle", "is", wanted), "dormant", False), life))
+        for wanted in ("new", "active", "returned")
+    }
+    assert words == {
+        "new": "购买或互动一次",
+        "active": "购买或互动一次（先成为新客），然后等 30 天",
+        "returned": "购买或互动一次（先成为新客），然后等 91 天，其间没有购买和互动，然后再购买或互动一次",
+    }
