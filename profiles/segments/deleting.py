@@ -33,14 +33,14 @@ DELETE FROM segment_members_@ WHERE (customer_id, bucket, segment_id) IN (
 """
 # One pass through a partition's key, from customer to customer.
 FORGET_CHANGES = """
-WITH some AS (
+WITH these AS (
     SELECT customer_id, segment_id, at FROM segment_changes_@
     WHERE customer_id > %(after)s AND segment_id = ANY(%(segments)s) ORDER BY customer_id LIMIT %(chunk)s
 ), gone AS (
-    DELETE FROM segment_changes_@ AS c USING some
-    WHERE c.customer_id = some.customer_id AND c.segment_id = some.segment_id AND c.at = some.at
+    DELETE FROM segment_changes_@ AS c USING these
+    WHERE c.customer_id = these.customer_id AND c.segment_id = these.segment_id AND c.at = these.at
 )
-SELECT count(*), COALESCE(max(customer_id), 0) - 1 FROM some
+SELECT count(*), COALESCE(max(customer_id), 0) - 1 FROM these
 """
 FORGET_DAYS = "DELETE FROM segment_days WHERE segment_id = ANY(%s)"
 

@@ -21,8 +21,6 @@ from tests.servers import PrivatePostgres
 NOW = datetime(2026, 11, 25, 3, 0, tzinfo=UTC)
 WAIT = timedelta(seconds=staff_changes.WAIT_SECONDS)
 
-pytestmark = pytest.mark.usefixtures("clean_databases")
-
 
 @pytest.fixture(autouse=True)
 def clock() -> Iterator[time_machine.Traveller]:
@@ -32,7 +30,7 @@ def clock() -> Iterator[time_machine.Traveller]:
 
 
 @pytest.fixture(autouse=True)
-def company(clock: time_machine.Traveller) -> None:
+def company(clean_databases: None, clock: time_machine.Traveller) -> None:
     """zhang is in 杭州, which is below 华东; li is in 华南."""
     Department.objects.create(id=100, name="华东")
     Department.objects.create(id=110, name="杭州", parent_id=100)
