@@ -1,6 +1,6 @@
-"""Figures of dashboards: computed at the end of a run, kept per day and home in the control database.
+"""Figures of dashboards: computed at the end of a run, kept per day, home and scope in the control database.
 
-| kind      | data of one home as of one day                                                          |
+| kind      | data of one home and scope as of one day                                                |
 |-----------|-----------------------------------------------------------------------------------------|
 | classes   | {"classes": {class: customers}, "unclassified": n, "last_id": the newest customer's}    |
 | lifecycle | {code: customers}                                                                       |
@@ -11,9 +11,12 @@
 | value     | {"bins": [[place in EDGES, customers, expected]], "scored", "alive_sum", "purchases"}   |
 | cohorts   | {"since": month, "cells": [[cohort, month, customers]], "checks": …}: see .cohorts      |
 | actions   | {action: open recommendations}                                                          |
+| scopes    | [scope that was computed]; of everybody only. See .keeping                              |
 
-Amounts are decimal strings, months texts such as 2026-11. `computing` asks the department databases, `keeping` stores
-and finds in the control database, `summing` adds homes up.
+A scope is everybody, a department or several: `scopes` names them. Of departments classes have no last_id, and a kind
+that counts nothing has no row. Amounts are decimal strings, months texts such as 2026-11. `computing` asks the
+department databases, `departments` does for all scopes but everybody, `keeping` stores and finds in the control
+database, `summing` adds homes up.
 """
 
 from profiles.figures.computing import compute
