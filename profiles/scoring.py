@@ -17,7 +17,7 @@ scores, so nothing in the cache changes.
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -80,19 +80,16 @@ SELECT set_config('idle_in_transaction_session_timeout', '5s', true), set_config
     set_config('enable_seqscan', 'off', true), set_config('enable_material', 'off', true)
 """
 WRITE = """
-WITH given AS (
-    SELECT * FROM unnest(%(ids)s::bigint[], %(recency)s::smallint[], %(frequency)s::smallint[],
-        %(monetary)s::smallint[], %(segment)s::int[], %(alive)s::smallint[], %(purchases)s::bigint[],
-        %(amount)s::bigint[], %(warning)s::int[], %(old_segment)s::int[], %(old_warning)s::int[], %(numbers)s::text[])
-    AS g (customer_id, recency, frequency, monetary, segment, alive, purchases, amount, warning, old_segment,
-        old_warning, numbers)
-), written AS (
+WITH written AS (
     INSERT INTO customer_scores_@ AS s (customer_id, bucket, run_id, recency_score, frequency_score, monetary_score,
         rfm_segment, alive_percent, expected_purchases, expected_amount, loss_warning)
     SELECT c.customer_id, c.bucket, %(run_id)s, g.recency, g.frequency, g.monetary,
         COALESCE((%(segments)s::text[])[g.segment + 1], ''), g.alive, g.purchases::numeric / 100,
         g.amount::numeric / 100, (%(warnings)s::text[])[g.warning + 1]
-    FROM given g JOIN customers_@ c ON c.customer_id = g.customer_id
+    FROM unnest(%(ids)s::bigint[], %(recency)s::smallint[], %(frequency)s::smallint[], %(monetary)s::smallint[],
+        %(segment)s::int[], %(alive)s::smallint[], %(purchases)s::bigint[], %(amount)s::bigint[], %(warning)s::int[])
+        AS g (customer_id, recency, frequency, monetary, segment, alive, purchases, amount, warning)
+    JOIN customers_@ c ON c.customer_id = g.customer_id
     FOR KEY SHARE OF c
     ON CONFLICT (customer_id, bucket) DO UPDATE SET run_id = excluded.run_id, recency_score = excluded.recency_score,
         frequency_score = excluded.frequency_score, monetary_score = excluded.monetary_score,
@@ -100,20 +97,23 @@ WITH given AS (
         expected_purchases = excluded.expected_purchases, expected_amount = excluded.expected_amount,
         loss_warning = excluded.loss_warning
     RETURNING customer_id
-), history AS (
-    INSERT INTO fact_history_@ (customer_id, bucket, fact, run_id, as_of, at, before, after, numbers)
-    SELECT g.customer_id, %(bucket)s, fact.name, %(run_id)s, %(as_of)s, now(), fact.before, fact.after,
-        g.numbers::jsonb
-    FROM written w JOIN given g ON g.customer_id = w.customer_id
-    CROSS JOIN LATERAL (VALUES
-        ('rfm_segment', (%(segments)s::text[])[g.old_segment + 1], (%(segments)s::text[])[g.segment + 1]),
-        ('loss_warning', NULLIF((%(warnings)s::text[])[g.old_warning + 1], ''),
-            NULLIF((%(warnings)s::text[])[g.warning + 1], ''))
-    ) AS fact (name, before, after)
-    WHERE fact.before IS DISTINCT FROM fact.after AND (fact.name = 'loss_warning' OR fact.before IS NOT NULL)
-    ON CONFLICT DO NOTHING
 )
 SELECT count(*) FROM written
+"""
+# After WRITE, in its transaction, of those whose segment or warning has changed: who is there is held by it.
+HISTORY = """
+INSERT INTO fact_history_@ (customer_id, bucket, fact, run_id, as_of, at, before, after, numbers)
+SELECT c.customer_id, c.bucket, fact.name, %(run_id)s, %(as_of)s, now(), fact.before, fact.after, g.numbers::jsonb
+FROM unnest(%(ids)s::bigint[], %(segment)s::int[], %(warning)s::int[], %(old_segment)s::int[], %(old_warning)s::int[],
+    %(numbers)s::text[]) AS g (customer_id, segment, warning, old_segment, old_warning, numbers)
+JOIN customers_@ c ON c.customer_id = g.customer_id
+CROSS JOIN LATERAL (VALUES
+    ('rfm_segment', (%(segments)s::text[])[g.old_segment + 1], (%(segments)s::text[])[g.segment + 1]),
+    ('loss_warning', NULLIF((%(warnings)s::text[])[g.old_warning + 1], ''),
+        NULLIF((%(warnings)s::text[])[g.warning + 1], ''))
+) AS fact (name, before, after)
+WHERE fact.before IS DISTINCT FROM fact.after AND (fact.name = 'loss_warning' OR fact.before IS NOT NULL)
+ON CONFLICT DO NOTHING
 """
 DROP = """
 WITH dropped AS (
@@ -272,46 +272,51 @@ class _Writer:
             cursor.execute(columns.on_leaves(DROP, self.claim.bucket), {**about, "ids": columns.array(dropped)})
             tally["written"] += cursor.fetchone()[0]
         if len(rows):
-            cursor.execute(columns.on_leaves(WRITE, self.claim.bucket), {**about, **self._values(rows)})
+            cursor.execute(columns.on_leaves(WRITE, self.claim.bucket), {**about, **self._values(rows, SCORE)})
             tally["written"] += cursor.fetchone()[0]
+            self._write_history(cursor, about, rows)
         ids = self.block.column["customer_id"]
         tally["done"] += int(((ids > self.claim.position) & (ids <= last)).sum())
         self.claim.position = last
         claims.advance(cursor, self.claim, ends=ends)
 
-    def _values(self, rows: "Column") -> dict[str, Any]:
+    def _write_history(self, cursor: Any, about: dict[str, Any], rows: "Column") -> None:
+        before, after = self.before, self.after
+        # A first segment is no change: a first night would write a row of history for every buyer.
+        moved = (before["segment"] != NONE) & (before["segment"] != after["segment"])
+        moved |= before["warning"] != after["warning"]
+        rows = rows[moved[rows]]
+        if not len(rows):
+            return
+        values = self._values(rows, ("segment", "warning")) | {
+            "old_segment": columns.array(before["segment"][rows], null=NONE),
+            "old_warning": columns.array(before["warning"][rows]),
+            "numbers": [self._numbers(row) for row in rows.tolist()],
+        }
+        cursor.execute(columns.on_leaves(HISTORY, self.claim.bucket), {**about, **values})
+
+    def _values(self, rows: "Column", names: Sequence[str]) -> dict[str, Any]:
         values: dict[str, Any] = {
-            name: columns.array(self.after[name][rows], null=None if name == "warning" else NONE) for name in SCORE
+            name: columns.array(self.after[name][rows], null=None if name == "warning" else NONE) for name in names
         }
         return values | {
             "ids": columns.array(self.ids[rows]),
-            "old_segment": columns.array(self.before["segment"][rows], null=NONE),
-            "old_warning": columns.array(self.before["warning"][rows]),
             "segments": list(rfm.BY_BITS),
             "warnings": list(warnings.CODES),
-            "numbers": self._numbers(rows),
         }
 
-    def _numbers(self, rows: "Column") -> list[str | None]:
-        """Return what decided about the facts, as JSON, of those whose segment or warning has changed."""
-        today = columns.day_number(self.as_of)
-        before, after, bought = self.before, self.after, self.bought
-        # A first segment is no change: a first night would write a row of history for every buyer.
-        was_in = before["segment"] != NONE
-        moved = (was_in & (before["segment"] != after["segment"])) | (before["warning"] != after["warning"])
-        found: list[str | None] = [None] * len(rows)
-        for place, row in enumerate(rows.tolist()):
-            if moved[row]:
-                cents = int(bought["amount"][row])
-                numbers = {
-                    "recency": today - int(bought["last"][row]),
-                    "frequency": int(bought["purchases"][row]),
-                    "monetary": f"{'-' if cents < 0 else ''}{abs(cents) // 100}.{abs(cents) % 100:02}",
-                    "scores": [int(after[name][row]) for name in RFM[:3]] if after["segment"][row] != NONE else None,
-                    "alive_percent": int(after["alive"][row]) if after["alive"][row] != NONE else None,
-                }
-                found[place] = orjson.dumps(numbers).decode()
-        return found
+    def _numbers(self, row: int) -> str:
+        """Return what decided about a buyer's facts, as JSON."""
+        after, bought = self.after, self.bought
+        cents = int(bought["amount"][row])
+        numbers = {
+            "recency": columns.day_number(self.as_of) - int(bought["last"][row]),
+            "frequency": int(bought["purchases"][row]),
+            "monetary": f"{'-' if cents < 0 else ''}{abs(cents) // 100}.{abs(cents) % 100:02}",
+            "scores": [int(after[name][row]) for name in RFM[:3]] if after["segment"][row] != NONE else None,
+            "alive_percent": int(after["alive"][row]) if after["alive"][row] != NONE else None,
+        }
+        return orjson.dumps(numbers).decode()
 
 
 def _advance(claim: Claim, position: int, *, ends: bool) -> None:
