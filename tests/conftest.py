@@ -28,9 +28,12 @@ import redis
 from django.conf import settings as django_settings
 
 from scrm import embedded
+from tests.examples import examples
 
 # A machine that is busy with other things is no fault of a test's.
-hypothesis.settings.register_profile("scrm", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile(
+    "scrm", max_examples=examples(100), deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("scrm")
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -80,6 +83,7 @@ from pytest_django import DjangoDbBlocker  # noqa: E402
 from scrm import sharding  # noqa: E402
 from tests import servers  # noqa: E402
 from tests.databases import (  # noqa: E402
+    KeptStates,
     department_databases,
     drop_test_databases,
     make_test_databases,
@@ -115,6 +119,37 @@ def clean_databases(
         yield
         connections.close_all()
         reset_databases()
+
+
+@pytest.fixture(scope="session")
+def _kept_states() -> KeptStates:
+    return KeptStates()
+
+
+@pytest.fixture
+def kept_state(clean_databases: None, _kept_states: KeptStates) -> Callable[[str, Callable[[], Any]], Any]:
+    """Begin a test with a state that is expensive to make: `kept_state("a name", make)`, see KeptStates.get.
+
+    For fixtures, which come before those that add something to the state: see below. Each worker makes a state once.
+    The name says all that it depends on, such as the day.
+    """
+    return _kept_states.get
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Set up kept states first, in whatever order a test names its fixtures: they replace all that there is."""
+    for item in items:
+        found = getattr(item, "_fixtureinfo", None)
+        if found is None or "kept_state" not in found.names_closure:
+            continue
+
+        def place(name: str, fixtures: Any = found.name2fixturedefs) -> int:
+            last = fixtures[name][-1] if name in fixtures else None
+            if last is None or last.scope != "function":
+                return 0
+            return 1 if "kept_state" in last.argnames else 2
+
+        found.names_closure.sort(key=place)
 
 
 @pytest.fixture

@@ -27,6 +27,13 @@ def count(alias: str, table: str) -> int:
         return connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
 
 
+def put_customer(name: str) -> int:
+    with sharding.atomic_home(100) as alias:
+        [customer_id] = sharding.allocate(100, 1)
+        Customer.objects.using(alias).create(customer_id=customer_id, external_userid=name)
+    return customer_id
+
+
 def test_every_database_is_a_test_database_of_this_worker(clean_databases: None) -> None:
     names = [connections.settings[alias]["NAME"] for alias in connections]
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
@@ -37,14 +44,49 @@ def test_reset_empties_what_was_committed_and_keeps_what_was_seeded(clean_databa
     rules = count("default", "profiles_rule")
     get_user_model().objects.create_user("somebody")
     Home.objects.filter(home=100).update(is_open=False)
-    with sharding.atomic_home(100) as alias:
-        Customer.objects.using(alias).create(customer_id=sharding.allocate(100, 1)[0], external_userid="wm1")
+    put_customer("wm1")
     assert count("dept_100", "customers") == 1
     reset_databases()
     assert count("dept_100", "customers") == 0
     assert get_user_model().objects.count() == 0
     assert list(Home.objects.values_list("home", "is_open").order_by("home")) == [(100, True), (101, True)]
     assert count("default", "profiles_rule") == rules > 0
+
+
+MADE: list[int] = []
+
+
+def make_state() -> int:
+    get_user_model().objects.create_user("kept")
+    MADE.append(put_customer("kept"))
+    return MADE[-1]
+
+
+@pytest.fixture
+def visitor(clean_databases: None) -> None:
+    get_user_model().objects.create_user("visitor")
+
+
+@pytest.fixture
+def state(kept_state: Callable[..., int]) -> int:
+    return kept_state("ground", make_state)
+
+
+@pytest.mark.parametrize("turn", [1, 2, 3])
+def test_a_kept_state_is_made_once_and_comes_back_whatever_a_test_did(visitor: None, state: int, turn: int) -> None:
+    assert (len(MADE), MADE[0]) == (1, state)
+    assert list(Customer.objects.using("dept_100").values_list("customer_id", "external_userid")) == [(state, "kept")]
+    # The state came first, although the test names it last; and it has not kept what another test added.
+    assert set(get_user_model().objects.values_list("username", flat=True)) == {"kept", "visitor"}
+    assert count("default", "profiles_rule") > 0
+    put_customer("another")
+    get_user_model().objects.filter(username="kept").delete()
+    with sharding.atomic_home(100) as alias:
+        Customer.objects.using(alias).filter(customer_id=state).delete()
+
+
+def test_a_kept_state_is_for_those_only_who_ask(clean_databases: None) -> None:
+    assert (count("dept_100", "customers"), get_user_model().objects.count()) == (0, 0)
 
 
 @pytest.mark.parametrize("mark", ["first", "second"])

@@ -29,13 +29,18 @@ def _nothing_held() -> Iterator[None]:
     held.forget_all()
 
 
-@pytest.fixture
-def company(clean_databases: None) -> Company:
-    """Forty customers with follows, tags and behaviours; nobody is classified yet."""
+def make_company() -> Company:
     company = Company(seed=11, now=timezone.localtime(), customers=40, days=60)
     seed_organisation(company)
     seed_customers(company)
     seed_behaviours(company, lambda _: None)
+    return company
+
+
+@pytest.fixture
+def company(kept_state: Callable[..., Any]) -> Company:
+    """Forty customers with follows, tags and behaviours; nobody is classified yet."""
+    company: Company = kept_state(f"company of {day_of(timezone.now())}", make_company)
     held.forget_all()
     return company
 
@@ -47,9 +52,11 @@ def customer_id(clean_databases: None) -> int:
 
 
 @pytest.fixture
-def classified(company: Company) -> ProfileRun:
+def classified(company: Company, kept_state: Callable[..., Any]) -> ProfileRun:
     """The company after its first run."""
-    run = run_all(start_run("manual", day_of(timezone.now()), requested_by="admin"))
+    today = day_of(timezone.now())
+    run_id = kept_state(f"run of {today}", lambda: run_all(start_run("manual", today, requested_by="admin")).pk)
+    run = ProfileRun.objects.get(pk=run_id)
     assert run.state == "done"
     held.forget_all()
     return run

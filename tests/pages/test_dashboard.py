@@ -22,7 +22,7 @@ from customers.models import Department
 from customers.records import CustomerData
 from profiles import publishing, runs
 from profiles.days import day_of
-from profiles.models import DailyFigure, ProfileRun, Segment
+from profiles.models import DailyFigure, Segment
 from profiles.rules import Rule as ParsedRule
 from profiles.rules import parse_conditions
 from profiles.runs import run_all, start_run
@@ -47,11 +47,15 @@ def home_page(client: Client, query: str = "") -> str:
 
 
 @pytest.fixture
-def a_month(company: Any) -> list[ProfileRun]:
+def a_month(company: Any, kept_state: Callable[..., Any]) -> None:
     """Runs as of three days of the last weeks."""
-    done = [run_all(start_run("manual", today() - timedelta(days=ago))) for ago in (35, 7, 0)]
+
+    def make() -> None:
+        for ago in (35, 7, 0):
+            run_all(start_run("manual", today() - timedelta(days=ago)))
+
+    kept_state(f"month until {today()}", make)
     held.forget_all()
-    return done
 
 
 @pytest.mark.parametrize("name", ["scrm.charts", "scrm.dashboard", "scrm.demo.company"])
@@ -73,7 +77,7 @@ def test_no_home_is_asked(admin: Client) -> None:
         assert f'id="{card}"' in html, card
 
 
-def test_while_a_run_is_going_on_each_home_is_asked_once(admin: Client, a_month: list[ProfileRun]) -> None:
+def test_while_a_run_is_going_on_each_home_is_asked_once(admin: Client, a_month: None) -> None:
     start_run("manual", today())
     home_page(admin)
     before = executed()
@@ -82,7 +86,7 @@ def test_while_a_run_is_going_on_each_home_is_asked_once(admin: Client, a_month:
     assert "进行中" in html
 
 
-def test_key_figures_and_their_change_in_a_week(admin: Client, a_month: list[ProfileRun]) -> None:
+def test_key_figures_and_their_change_in_a_week(admin: Client, a_month: None) -> None:
     DailyFigure.objects.filter(kind="loss").delete()
     for day, high in ((today() - timedelta(days=8), 9), (today(), 4)):
         for home in (100, 101):
@@ -154,7 +158,7 @@ def test_thirty_classes_of_names_that_are_markup(admin: Client) -> None:
     assert sum(sum(one["data"][-1:]) for one in charts[0]["datasets"]) == 2 * sum(range(30))
 
 
-def test_the_trend_is_of_as_many_days_as_asked(admin: Client, a_month: list[ProfileRun]) -> None:
+def test_the_trend_is_of_as_many_days_as_asked(admin: Client, a_month: None) -> None:
     assert admin.get("/admin/").context["trend"]["runs"] == 2
     assert admin.get("/admin/?days=90").context["trend"]["runs"] == 3
     for nonsense in ("?days=31", "?days=-1", "?days=x", "?days=30&days=90"):

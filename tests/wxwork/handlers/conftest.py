@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from scrm.held import forget_all
-from tests.wxwork.sync.conftest import run_sync
-from wxwork.simulator import SimulatorServer
+from tests.wxwork.sync.conftest import synced
+
+__all__ = ["synced"]
 
 
 @pytest.fixture(autouse=True)
@@ -15,9 +16,3 @@ def _ground(clean_databases: None, settings: Any) -> Iterator[None]:
     forget_all()
     yield
     forget_all()
-
-
-@pytest.fixture
-def synced(simulator: SimulatorServer) -> SimulatorServer:
-    assert run_sync().state == "done"
-    return simulator
