@@ -78,6 +78,9 @@ def refresh_customers(customer_ids: Iterable[int]) -> int:
     each bucket on the homes', some twenty statements. A home that is down, and a bucket that is busy for five seconds,
     are left to the keeper, which finds the rows.
     """
+    # In a new process on a busy machine this takes seconds, and the server ends a transaction that is silent for five.
+    import pandas  # noqa: F401
+
     parts: dict[tuple[int, int], list[int]] = {}
     for customer_id in sorted(set(customer_ids)):
         parts.setdefault((sharding.home_of(customer_id), sharding.bucket_of(customer_id)), []).append(customer_id)
