@@ -1,6 +1,7 @@
 """The schema is true: what it describes is what is answered, whatever is sent."""
 
 import re
+from functools import cache
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from customers.models import Tag, TagGroup
 from scrm.api.scopes import SCOPES
 from tests.api.clients import Api
 from tests.customers.people import follow, make
+from tests.examples import examples
 
 pytestmark = pytest.mark.usefixtures("nothing_held", "broker_client")
 
@@ -98,6 +100,12 @@ def test_strict_bodies_say_so(schema: dict[str, Any]) -> None:
         assert schema["components"]["schemas"][name]["additionalProperties"] is False
 
 
+@cache
+def described() -> Any:
+    """The schema, read once: each of some seventy tests wants one operation of it."""
+    return schemathesis.openapi.from_wsgi("/api/v1/schema/", get_wsgi_application())
+
+
 CHECKS = (not_a_server_error, content_type_conformance, response_schema_conformance, status_code_conformance)
 
 
@@ -109,9 +117,15 @@ def test_answers_are_as_the_schema_says(method: str, path: str, mode: Generation
     Tag.objects.create(id="et1", name="金卡", group=group)
     customer_id = make("wm1", name="王小明", follows=(follow("zhang", tag_ids=("et1",)),), tag_ids=("et1",))
     api = Api()
-    operation = schemathesis.openapi.from_wsgi("/api/v1/schema/", get_wsgi_application())[path][method]
+    operation = described()[path][method]
 
-    @settings(max_examples=12, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=examples(12),
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
     @given(case=operation.as_strategy(generation_mode=mode), is_known=strategies.booleans())
     def call(case: Any, is_known: bool) -> None:
         if is_known:  # else hardly anybody would ever be found

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from scrm.cache import CacheClient, Loaded, Read, ReadThrough
 from tests.cache.conftest import Source, reader
+from tests.examples import examples
 
 
 class Gate:
@@ -259,7 +260,9 @@ class History:
 
 
 @given(steps=st.lists(READS | st.sampled_from(["lock", "commit"]), min_size=1, max_size=5))
-@hypothesis_settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(
+    max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_no_order_of_readers_writers_and_losses_shows_an_old_value(client: CacheClient, steps: list) -> None:
     client.redis.flushdb()
     history = History(client)

@@ -197,7 +197,11 @@ def number(
 
 
 def holds(condition: Condition, history: History, as_of: date, chosen: LifecycleSettings) -> bool:
-    left, right = number(condition, history, as_of, chosen), condition.value
+    return compares(condition, number(condition, history, as_of, chosen))
+
+
+def compares(condition: Condition, left: int | Decimal | bool | str | None) -> bool:
+    right = condition.value
     if left is None:
         return False
     return {

@@ -1,12 +1,15 @@
 """The summary, trends, flows, RFM, value and cohorts over HTTP: from kept figures, and no home is asked."""
 
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connections
 
 from profiles import runs
 from profiles.models import DailyFigure, ProfileRun, Segment
+from scrm.held import forget_all
 from tests.api.clients import Api, fields
 from tests.counting import Counted, executed
 from tests.customers.people import make
@@ -24,16 +27,22 @@ pytestmark = pytest.mark.usefixtures("nothing_held")
 PATHS = ("summary", "trends", "flows", "rfm", "value", "cohorts")
 
 
-@pytest.fixture
-def two_nights() -> list[ProfileRun]:
-    """Twelve customers in 100 and six in 101, as of two days; in the second a new rule moves some."""
+def make_two_nights() -> list[int]:
     crowd(100, 12, purchases="n %% 7", interactions=11)
     crowd(101, 6)
     for home in (100, 101):
         score(home, 12)
     first = run(TODAY - timedelta(days=1))
     publish("大客户: purchase_count >= 6", "小客户: purchase_count >= 1", default=LOW)
-    return [first, run(TODAY)]
+    return [first.pk, run(TODAY).pk]
+
+
+@pytest.fixture
+def two_nights(nothing_held: None, kept_state: Callable[..., Any]) -> list[ProfileRun]:
+    """Twelve customers in 100 and six in 101, as of two days; in the second a new rule moves some."""
+    kept = kept_state("two nights", make_two_nights)
+    forget_all()
+    return [ProfileRun.objects.get(pk=run_id) for run_id in kept]
 
 
 def test_nobody_asks_a_home(two_nights: list[ProfileRun]) -> None:
