@@ -144,8 +144,8 @@ def _compared(
     """Return the cells of the last figure that still hold, and the cohorts whose older months must be read."""
     first = month_of(known_since)
     old = _checks(whole, read, known_since)
-    kept = {cohort for cohort, check in (before or {"checks": {}})["checks"].items() if old.get(cohort) == check}
-    cells: Read = [(*cell, 0) for cell in (before or {"cells": ()})["cells"] if cell[0] in kept and cell[1] < first]
+    kept = {cohort for cohort, check in (before or {}).get("checks", {}).items() if old.get(cohort) == check}
+    cells: Read = [(*cell, 0) for cell in (before or {}).get("cells", ()) if cell[0] in kept and cell[1] < first]
     # Cohorts of the months just read have no older ones.
     return cells, sorted(cohort for cohort in whole if cohort not in kept and cohort < first)
 

@@ -84,6 +84,11 @@ FROM (
 ) AS f USING (day, home)
 WHERE is_computed OR %(kind)s = 'moves' ORDER BY day, home
 """
+# Only the last figure of cohorts is compared with. In a cohort of one, checks tell who that is.
+FORGET_CHECKS = """
+UPDATE daily_figures SET data = data - 'checks'
+WHERE kind = 'cohorts' AND home = %(home)s AND day < %(day)s AND day >= %(day)s - 40 AND data ? 'checks'
+"""
 COHORTS = """
 SELECT f.scope, f.data FROM daily_figures f
 WHERE f.kind = 'cohorts' AND f.home = %(home)s AND f.scope = ANY(%(scopes)s) AND f.day = (
@@ -159,6 +164,7 @@ def _keep_home(cursor: Any, run: ProfileRun, home: int, figures: Figures) -> Non
             "kinds": FORGOTTEN,
         }  # fmt: skip
         cursor.execute(FORGET, {**named, "home": home, "day": run.as_of})
+    cursor.execute(FORGET_CHECKS, {"home": home, "day": run.as_of})
     keys = list(figures)
     for first in range(0, len(keys), ROWS_AT_ONCE):
         some = keys[first : first + ROWS_AT_ONCE]
