@@ -28,7 +28,8 @@ demo: $(INSTALLED) ## everything from nothing: servers, a sample company, web, w
 	@$(RUN) manage.py demo $(ARGS)
 
 test: $(INSTALLED) browser ## the whole suite on real servers of its own; ARGS="tests/cache -x" for a part
-	@$(RUN) -m pytest -n auto --maxprocesses 4 $(ARGS)
+	@# Neighbours stay with one worker, which has made what they begin with (kept_state) and runs their browser.
+	@$(RUN) -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 check: $(INSTALLED) ## lint, types, import contracts, migrations, deploy checks
 	.venv/bin/ruff check

@@ -23,12 +23,13 @@ from profiles.recommendations.rules import save_rule
 from profiles.segments.members import change_members
 from scrm import held, sharding
 from tests.databases import reset_databases
+from tests.examples import examples
 from tests.profiles.behaviours import item, record
 from tests.profiles.nights import run
 from tests.profiles.recommending import BUYERS, a_run, bought, only_rule, people, rule, stored, suggest
 from tests.profiles.segments import condition, dynamic, static
 
-EXAMPLES = int(os.environ.get("LOOKING_EXAMPLES", "3"))
+EXAMPLES = int(os.environ.get("LOOKING_EXAMPLES") or examples(3))
 NOW = datetime(2026, 11, 25, 3, 0, tzinfo=UTC)
 NOBODYS = [[condition("purchase_count", "<", 1)]]
 

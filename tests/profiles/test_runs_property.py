@@ -32,6 +32,7 @@ from profiles.rules import DEFAULT_RULE_SET, Condition, Rule, RuleSet
 from scrm import sharding
 from scrm.held import forget_all
 from tests.databases import reset_databases
+from tests.examples import examples
 from tests.profiles.nights import counts, stored
 from tests.profiles.strategies import (
     CHANNELS,
@@ -47,7 +48,7 @@ from tests.profiles.strategies import (
     rule_sets,
 )
 
-EXAMPLES = int(os.environ.get("NIGHT_EXAMPLES", "8"))
+EXAMPLES = int(os.environ.get("NIGHT_EXAMPLES") or examples(8))
 PEOPLE = 8
 STAFF = ("zhang", "li")
 FIRST_DAY = START + timedelta(days=10)

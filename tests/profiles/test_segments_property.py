@@ -24,9 +24,10 @@ from profiles.segments.definitions import change_segment
 from profiles.segments.members import change_members
 from scrm.held import forget_all
 from tests.databases import reset_databases
+from tests.examples import examples
 from tests.profiles.segments import changes, compute, condition, dynamic, members, static
 
-EXAMPLES = int(os.environ.get("SEGMENT_EXAMPLES", "5"))
+EXAMPLES = int(os.environ.get("SEGMENT_EXAMPLES") or examples(5))
 PEOPLE = 4
 FIRST_DAY = date(2031, 3, 1)
 TAGS = ("et1", "et2")
