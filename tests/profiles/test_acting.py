@@ -110,8 +110,8 @@ def test_what_is_taken_back_just_when_the_rule_suggests_anew_stops_no_run() -> N
     act()
     with sharding.atomic_home(100), sharding.cursor(100) as cursor:
         cursor.execute(
-            "UPDATE recommendations SET state = 'dismissed', decided_at = now() - interval '11 minutes', decided_by = 'x', "
-            "recommendation_id = gen_random_uuid()"
+            "UPDATE recommendations SET state = 'dismissed', decided_at = now() - interval '11 minutes', "
+            "decided_by = 'x', recommendation_id = gen_random_uuid()"
         )
     with gate("dept_100", "recommendations", "INSERT", "true") as shut:
         worker = Process(act)
