@@ -83,7 +83,7 @@ def test_filtering_by_a_tag_does_not_tell_what_others_have_put_on(company: None)
 def test_nobody_named_sees_everything_and_a_department_without_anybody_nothing(company: None) -> None:
     make("wm1", home=100)
     assert scope_of(None) == scope_of([]) == EVERYTHING
-    assert scope_of([999]) == Scope(frozenset({999}))
+    assert scope_of([999]) == Scope(frozenset({999}), roots=(999,))
     assert list_customers(Filters(), scope=scope_of([999])).items == []
 
 
