@@ -1,5 +1,6 @@
 """Figures of departments: who is in scope is counted once in each, and nobody else; kept by the run, read by keys."""
 
+import doctest
 import random
 from collections import Counter
 from datetime import timedelta
@@ -55,6 +56,8 @@ def kept(scope: str, kind: str = "classes") -> dict[int, Any]:
 
 # ------------------------------------------------------------------------------------------------------------ division
 def test_examples() -> None:
+    done = doctest.testmod(scopes)
+    assert (done.failed, done.attempted > 0) == (0, True)
     company = Organisation(TREE, {}, STAFF, {})
     found = scopes.divide(company, [(7, 3), (3, 311), (500, 311)], [100, 101, 102])
     assert found.names == ["3", "3,7", "7", "8", "31", "100", "101", "311", "311,500"]
