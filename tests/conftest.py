@@ -145,7 +145,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
         def place(name: str, fixtures: Any = found.name2fixturedefs) -> int:
             last = fixtures[name][-1] if name in fixtures else None
-            if last is None or last.scope != "function":
+            # A home that is elsewhere is there before anything is put into it.
+            if last is None or last.scope != "function" or name == "fragile_department":
                 return 0
             return 1 if "kept_state" in last.argnames else 2
 

@@ -18,6 +18,7 @@ from scrm import sharding
 from scrm.held import forget_all
 from tests.customers.gates import Process
 from tests.databases import reset_databases
+from tests.examples import examples
 from tests.profiles.behaviours import (
     NOW,
     days_of,
@@ -139,7 +140,9 @@ def purchase_days(rows: list[tuple[str, Decimal, bool, date]]) -> tuple[int, dat
 
 @pytest.mark.slow
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=examples(15),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(history=HISTORIES)
 def test_totals_equal_a_recount_of_what_was_accepted(clean_databases: None, history: list[list[dict]]) -> None:
