@@ -21,6 +21,7 @@ from profiles.figures import cohorts, keeping, summing
 from profiles.models import CustomerScore, DailyFigure, ProfileRun
 from scrm import sharding
 from tests.databases import url_of
+from tests.examples import examples
 from tests.profiles.nights import TODAY, crowd, publish, run
 from tests.servers import PrivatePostgres
 
@@ -215,7 +216,7 @@ nights = st.lists(
 )
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(15), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(nights)
 def test_cohorts_of_incremental_nights_are_those_of_a_full_one(
     given: list[tuple[int, list[tuple[int, int]], set[int]]],
