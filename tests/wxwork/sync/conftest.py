@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from scrm.held import forget_all
+from wxwork import tokens
 from wxwork.models import SyncRun
 from wxwork.simulator import SimulatorServer
 from wxwork.sync import start_sync, work_on
@@ -32,4 +33,5 @@ def synced(kept_state: Callable[..., Any], simulator: SimulatorServer) -> Simula
     """The corp, after a full sync: each worker syncs it once, as it is the same in every test."""
     assert kept_state("synced corp", lambda: run_sync().state) == "done"
     forget_all()
+    tokens.get(tokens.credential())  # which a sync leaves in the cache
     return simulator
