@@ -1,5 +1,6 @@
 """Classes of customers: rules in the control database, reviews and history in the department databases."""
 
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.utils import timezone
 
@@ -49,6 +50,14 @@ class ProfileHistory(models.Model):
         db_table = "profile_history"
         verbose_name = "画像变更"
         verbose_name_plural = "画像变更"
+        # What one run has done, for its figures of departments: rows are appended in order of runs, but for those of
+        # customers who are moved in, which minmax_multi keeps apart. It costs writers next to nothing.
+        indexes = [
+            BrinIndex(
+                fields=["run_id"], name="profile_history_by_run", opclasses=["int8_minmax_multi_ops"],
+                pages_per_range=32, autosummarize=True,
+            )
+        ]  # fmt: skip
 
     def __str__(self) -> str:
         return f"{self.customer_id}: {self.from_profile} → {self.to_profile}"
