@@ -9,8 +9,9 @@
     unionid oX…                     -                                   nobody yet: behaviours wait (profiles.waiting)
 
 Weak is what a key that is restricted to departments says, until somebody unrestricted says the same: it counts only
-where nobody says otherwise. For such a key itself only the claims of customers whom it may see are there at all: what
-it claims does not disturb the others, and what it is told does not depend on them.
+where nobody says otherwise. (What WeCom's data finds on follows already, and leaves there, makes nothing stronger.) For
+such a key itself only the claims of customers whom it may see are there at all: what it claims does not disturb the
+others, and what it is told does not depend on them.
 
     owner        is                                                           replaces
     customer     unionid and mobile of the customer, whoever writes them      always: they are what the customer has
@@ -150,13 +151,14 @@ def claims_of(
     fields: Mapping[str, Any],
     mobiles: Iterable[str] | None,
     *,
+    kept: Iterable[str] = (),
     is_new: bool = False,
     is_weak: bool | None = False,
 ) -> list[Claim]:
     """Return what a customer's own data claims: unionid and mobile, if they are among the fields, and follows' mobiles.
 
-    mobiles: of all follows, None if they are not told. is_new: there is nothing yet that empty ones could replace.
-    is_weak: see Claim.
+    mobiles: of all follows, None if they are not told. kept: those of them that the data only leaves as they are; they
+    stay as weak as they are, too. is_new: there is nothing yet that empty ones could replace. is_weak: see Claim.
     """
     claims = []
     for kind in (UNIONID, MOBILE):
@@ -165,12 +167,15 @@ def claims_of(
             claims.append(Claim(external_userid, CUSTOMER, kind, digests_of(kind, values), is_weak=is_weak))
     if mobiles is not None:
         claims.append(Claim(external_userid, FOLLOWS, MOBILE, digests_of(MOBILE, mobiles), is_weak=is_weak))
+        left = digests_of(MOBILE, kept)
+        claims += [Claim(external_userid, FOLLOWS, MOBILE, left, replaces=False, is_weak=None)] if left else []
     return [claim for claim in claims if claim.digests or not is_new]
 
 
 def claim_identities(claims: Sequence[Claim]) -> set[tuple[str, str, bytes]]:
     """Bring the map to what is claimed. Idempotent; returns what is new in it: (external_userid, kind, digest).
 
+    Of two claims of the same the last says how weak it is.
     Nothing is claimed for whoever is not in the directory, or is being erased.
     Database: control, one statement, whatever the number; none for no claims.
     """

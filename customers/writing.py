@@ -170,14 +170,18 @@ def _claims(
 ) -> list[Claim]:
     """Return the identities that an item tells of. follows: those that are stored, of all staff."""
     mobiles: set[str] | None = None
+    left: set[str] = set()
     if item.follows is not None:
         given = {follow.userid for follow in item.follows}
         mobiles = {mobile for follow in item.follows for mobile in follow.mobiles}
         if item.follows_within is not None:
             kept = set(follows) - item.follows_within - given
-            mobiles.update(mobile for userid in kept for mobile in follows[userid]["mobiles"])
+            left = {mobile for userid in kept for mobile in follows[userid]["mobiles"]} - mobiles
+            mobiles |= left
+        elif item.by_wecom:  # merged with what was there, whoever had written that
+            left = mobiles & {mobile for follow in follows.values() for mobile in follow["mobiles"]}
     fields = {name: after[name] for name in IDENTITY_FIELDS if name in item.fields}
-    return claims_of(item.external_userid, fields, mobiles, is_new=is_new, is_weak=item.is_restricted)
+    return claims_of(item.external_userid, fields, mobiles, kept=left, is_new=is_new, is_weak=item.is_restricted)
 
 
 def _require_own_rows(alias: str, items: Mapping[int, CustomerData]) -> None:

@@ -287,6 +287,39 @@ def test_what_a_restricted_writer_tells_of_a_customer_is_claimed_weakly_and_stay
     assert resolve(asked) == {asked[0]: None, asked[1]: None, asked[2]: "ours"}
 
 
+def test_what_a_restricted_writer_put_on_a_follow_stays_weak_when_wecom_changes_another() -> None:
+    """A tag is deleted, a member leaves, a customer is read: all of them write what else is on the follows again."""
+    make("theirs", mobile=M1)
+    make("ours", follows=(follow("li", mobiles=(M2,)),))
+    upsert(
+        CustomerData(
+            "ours",
+            follows=(follow("zhang", mobiles=(M1,)),),
+            follows_within=frozenset({"zhang"}),
+            is_restricted=True,
+        )
+    )
+    settle_all()
+
+    def merge(stored: Any) -> Any:
+        return [replace(stored["zhang"], tag_ids=("t",)), replace(stored["li"], mobiles=(M2, "13700000000"))]
+
+    assert upsert(CustomerData("ours", merge_follows=merge, by_wecom=True))[1] == "updated"
+    asked = [mobile(M1), mobile(M2), mobile("13700000000")]
+    assert resolve(asked) == {asked[0]: "theirs", asked[1]: "ours", asked[2]: "ours"}
+    weak = Identity.objects.filter(external_userid="ours", is_weak=True)
+    assert [bytes(one.digest) for one in weak] == [asked[0][1]]
+
+
+def test_what_others_have_on_follows_is_no_weaker_for_it_that_a_restricted_writer_finds_it_missing() -> None:
+    make("ours", follows=(follow("li", mobiles=(M2,)),))
+    Identity.objects.all().delete()  # as if whoever wrote it had been killed before claiming it
+    told = CustomerData("ours", follows=(follow("zhang", mobiles=(M1,)),), is_restricted=True)
+    upsert(replace(told, follows_within=frozenset({"zhang"})))
+    make("theirs", follows=(follow("li", mobiles=(M1, M2)),))
+    assert resolve([mobile(M1), mobile(M2)]) == {mobile(M1): "theirs", mobile(M2): None}
+
+
 @pytest.mark.parametrize("size", [1, 1000])
 def test_cost_is_one_statement_a_batch_and_none_for_nothing(size: int) -> None:
     upsert_many([CustomerData(f"wm{n}", home=100) for n in range(size)])
