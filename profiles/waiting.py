@@ -190,9 +190,13 @@ def delete_expired(now: datetime | None = None) -> int:
 @erasure.place("waiting_behaviours")
 def forget_waiting(external_userid: str, _customer_ids: list[int]) -> int:
     """Delete what is being folded to a person, and what waits for their identities, also for those that others claim
-    too. Returns how many. What is being folded to somebody else stays theirs."""
+    too. Returns how many. What is being folded to somebody else stays theirs, and what waits for an identity that is
+    weakly this person's and by right somebody else's: a restricted key would be told of it, and could delete it."""
     rows: int = WaitingBehaviour.objects.filter(folded_to=external_userid).exclude(folded_to="").delete()[0]
-    for kind, digest in identities.pairs_of(external_userid):
+    claimants = identities.list_claimants(identities.pairs_of(external_userid))
+    for (kind, digest), is_weak in claimants.items():
+        if is_weak.get(external_userid, True) and not all(is_weak.values()):
+            continue
         waiting = WaitingBehaviour.objects.filter(identity_kind=kind, identity_digest=digest, folded_to="")
         rows += waiting.delete()[0]
     return rows

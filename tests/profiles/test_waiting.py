@@ -15,7 +15,8 @@ from customers import identities
 from customers.claiming import take_identities
 from customers.directory import upsert
 from customers.erasure import request_erasure, run_erasure
-from customers.identity_kinds import read_pair
+from customers.identities import Claim, claim_identities
+from customers.identity_kinds import digests_of, read_pair
 from customers.models import Identity
 from customers.moves import move_customer
 from customers.records import CustomerData
@@ -485,6 +486,19 @@ def test_an_erasure_leaves_what_is_being_folded_to_another_who_had_the_identity_
     done = run_erasure(request_erasure("wmA", actor="test").id)
     assert done.places["waiting_behaviours"]["rows"] == {"waiting_behaviours": 0}
     assert (waiting.fold_waiting(), list(raw_of(wm_b))) == (1, ["p1"])
+
+
+def test_an_erasure_leaves_what_waits_for_an_identity_that_a_restricted_key_alone_gave_the_person() -> None:
+    people("wmA", "wmB", "wmC")
+    record(anonymous("p1"), anonymous("p2", "o2"))
+    for value, who in (("o1", "wmB"), ("o1", "wmC")):
+        claim(who, value)
+    for value, who in (("o1", "wmA"), ("o2", "wmA"), ("o2", "wmB")):
+        claim_identities(
+            [Claim(who, "api:branch", "openid", digests_of("openid", [value]), is_weak=True, replaces=False)]
+        )
+    done = run_erasure(request_erasure("wmA", actor="test").id)
+    assert (done.places["waiting_behaviours"]["rows"], waits()) == ({"waiting_behaviours": 1}, {"p1": ""})
 
 
 def test_an_erasure_that_begins_while_it_is_said_to_whom_to_fold_finds_it() -> None:
