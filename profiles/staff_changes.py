@@ -2,7 +2,9 @@
 
     notice   each department that conditions in use name, with all below it: whom it has now, and whom it had when last
              looked (JudgedDepartment). Who came or left is noted once (StaffChange), whoever wrote it: a sync, a
-             callback, a department that was put elsewhere. Where no condition names a department that is all
+             callback, a department that was put elsewhere. Where no condition names a department that is all.
+             Also right before a changed definition is computed, so that whoever moves while it is computed, or before
+             the keeper comes, is noticed, and that it is not computed by a company held from before
     wait     until no process judges by the company as it was (organisation is held 30 s)
     look     home by home, bucket by bucket, a thousand of their customers at a time, as profiles.looking does
 

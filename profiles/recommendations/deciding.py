@@ -20,10 +20,11 @@ from django.utils import timezone
 
 from customers.audit import record
 from customers.marks import mark_dirty
+from profiles.days import day_zone
 from profiles.models import Recommendation
 from profiles.recommendations import feedback
-from profiles.recommendations.reading import Suggestion, find
-from profiles.recommendations.rules import UNDO_MINUTES
+from profiles.recommendations.reading import IS_WON, Suggestion, find
+from profiles.recommendations.rules import UNDO_MINUTES, known_rules
 from scrm import sharding
 
 logger = structlog.get_logger(__name__)
@@ -37,11 +38,14 @@ DECIDE = """
 UPDATE recommendations SET state = %(state)s, decided_at = %(now)s, decided_by = %(by)s, note = %(note)s
 WHERE customer_id = %(customer_id)s AND bucket = %(bucket)s AND recommendation_id = %(id)s AND state = 'open'
 """
-UNDO = """
-UPDATE recommendations SET state = 'open', decided_at = NULL, decided_by = '', note = ''
+# Nothing is opened that readers would take as over.
+UNDO = f"""
+UPDATE recommendations AS r SET state = 'open', decided_at = NULL, decided_by = '', note = ''
 WHERE customer_id = %(customer_id)s AND bucket = %(bucket)s AND recommendation_id = %(id)s AND state = %(state)s
-  AND decided_at > %(since)s AND expires_at > %(now)s
-"""
+  AND decided_at > %(since)s AND expires_at > %(now)s AND rule_id = ANY(%(active)s::bigint[])
+  AND NOT EXISTS (SELECT 1 FROM running_totals t
+                  WHERE t.customer_id = r.customer_id AND t.bucket = r.bucket AND {IS_WON})
+"""  # noqa: S608 - made of constants
 
 
 class DecisionError(Exception):
@@ -88,15 +92,19 @@ def decide(
 def undo(customer_id: int, recommendation_id: UUID, *, by: str, external_userid: str) -> Suggestion | None:
     """Open a suggestion again that was decided in the last UNDO_MINUTES. Returns it as it is then.
 
-    Nothing happens to one that is open, has expired, or was decided longer ago; nor where the rule has suggested anew.
+    Nothing happens to one that is open, has expired, or was decided longer ago; nor where the rule has suggested anew
+    or is not in use any more, nor to a win back of somebody who has bought since.
     Database: as decide.
     """
     found = find(customer_id, recommendation_id)
     if found is None or found.state not in DECISIONS:
         return found
-    values = _key(customer_id, recommendation_id) | {"state": found.state}
+    values = _key(customer_id, recommendation_id) | {
+        "state": found.state, "since": timezone.now() - timedelta(minutes=UNDO_MINUTES),
+        "active": sorted(known_rules().active), "zone": day_zone().key,
+    }  # fmt: skip
     try:
-        is_ours = _write(customer_id, UNDO, values | {"since": timezone.now() - timedelta(minutes=UNDO_MINUTES)})
+        is_ours = _write(customer_id, UNDO, values)
     except IntegrityError:
         return found  # a newer one of this rule is open
     if is_ours:
@@ -113,6 +121,7 @@ def may_undo(suggestion: Suggestion) -> bool:
         and decided_at is not None
         and decided_at > now - timedelta(minutes=UNDO_MINUTES)
         and suggestion.expires_at > now
+        and suggestion.rule_id in known_rules().active
     )
 
 

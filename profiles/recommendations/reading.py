@@ -24,14 +24,15 @@ from profiles.days import day_zone
 from profiles.recommendations.rules import known_rules
 from scrm import sharding
 
-# Of `recommendations r` and `running_totals t`; the state that readers see.
-STATE = """
+# Of `recommendations r` and `running_totals t`: what has been bought since it was to be won back.
+IS_WON = """r.action = 'win_back' AND t.last_purchase_at IS NOT NULL AND COALESCE(
+    (t.last_purchase_at AT TIME ZONE %(zone)s)::date > (r.numbers->>'last_purchase_day')::date, TRUE)"""
+# The state that readers see.
+STATE = f"""
 CASE WHEN r.state <> 'open' THEN r.state
      WHEN r.expires_at <= %(now)s THEN 'expired'
      WHEN NOT r.rule_id = ANY(%(active)s::bigint[]) THEN 'withdrawn'
-     WHEN r.action = 'win_back' AND t.last_purchase_at IS NOT NULL AND COALESCE(
-        (t.last_purchase_at AT TIME ZONE %(zone)s)::date > (r.numbers->>'last_purchase_day')::date, TRUE)
-     THEN 'withdrawn' ELSE 'open' END
+     WHEN {IS_WON} THEN 'withdrawn' ELSE 'open' END
 """
 COLUMNS = f"""r.customer_id, r.recommendation_id, r.rule_id, r.action, {STATE} AS state, r.score, r.reason, r.numbers,
     r.items, r.run_id, r.made_at, r.expires_at, r.decided_at, r.decided_by, r.note"""

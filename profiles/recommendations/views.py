@@ -182,8 +182,8 @@ class UndoView(Endpoint):
     def post(self, request: Request, external_userid: str, recommendation_id: str) -> HttpResponse:
         """Take a decision back, whichever it was: it is open again. One that is open already stays so.
 
-        409 `too_late` ten minutes after the decision, or where its rule has suggested anew; `not_open` where it is
-        over.
+        409 `too_late` ten minutes after the decision, where its rule has suggested anew or is not in use any more, or
+        where who was to be won back has bought since; `not_open` where it is over. Nothing is written then.
         """
         viewer = _viewer(request)
         customer_id, _ = find_visible_standing(external_userid, viewer)
@@ -193,7 +193,7 @@ class UndoView(Endpoint):
         )  # fmt: skip
         if done is not None and done.state in DECISIONS:
             raise ConflictError(
-                f"Decided more than {UNDO_MINUTES} minutes ago, or its rule has suggested anew since.",
+                f"Decided more than {UNDO_MINUTES} minutes ago, or what it was about has changed since.",
                 code="too_late", recommendation=shown(done, external_userid),
             )  # fmt: skip
         if done is not None and done.state != State.OPEN:

@@ -15,10 +15,16 @@ from profiles.segments import counting, deleting, refreshing
 from scrm import keeper
 
 
+def recompute_waiting() -> int:
+    """Go on with definitions that have changed, whose departments are noted first (see staff_changes)."""
+    staff_changes.notice()
+    return refreshing.recompute_waiting()
+
+
 def register() -> None:
     """Give the keeper these chores."""
     keeper.register("refresh_segments", looking.refresh_waiting, every_seconds=5)
-    keeper.register("recompute_segments", refreshing.recompute_waiting, every_seconds=15)
+    keeper.register("recompute_segments", recompute_waiting, every_seconds=15)
     keeper.register("count_segments", counting.store_counts, every_seconds=60)
     keeper.register("forget_deleted_segments", deleting.forget_deleted, every_seconds=60)
     keeper.register("follow_staff_changes", staff_changes.follow_staff_changes, every_seconds=15)

@@ -10,7 +10,7 @@ import structlog
 from celery import shared_task
 from kombu.exceptions import OperationalError as BrokerError
 
-from profiles import looking
+from profiles import looking, staff_changes
 from profiles.segments import refreshing
 from scrm import sharding
 
@@ -31,6 +31,7 @@ def refresh_customers(customer_ids: list[int]) -> None:
 @shared_task(name="profiles.recompute_segments")
 def recompute_segments(home: int) -> None:
     """Compute who is in segments whose conditions have changed, in one home."""
+    staff_changes.notice()  # who changes departments while it is computed, or before the keeper comes, is told apart so
     try:
         refreshing.recompute(home)
     except sharding.HomeUnavailableError:

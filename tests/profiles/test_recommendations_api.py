@@ -12,9 +12,11 @@ from customers.directory import upsert_many
 from customers.models import Audit, Department, Staff
 from customers.records import CustomerData, FollowData
 from profiles.models import RecommendationRule
+from profiles.recommendations import rules
 from scrm.held import forget_all
 from tests.api.clients import ALL_BUT_PII, Api, customer, fields, problem
 from tests.counting import Counted
+from tests.profiles.behaviours import item, record
 from tests.profiles.recommending import only_rule, people, rule, stored, suggest
 from tests.servers import PrivatePostgres
 
@@ -168,6 +170,26 @@ def test_undo(clock: time_machine.Traveller) -> None:
     assert problem(reader.send("POST", f"{path}/undo/")) == (403, "missing_scope")
     made.refresh_from_db()
     assert (made.accepted, made.dismissed) == (1, 0)
+
+
+def test_what_would_be_over_at_once_is_not_opened_again() -> None:
+    (a,) = people("wmA")
+    thanks, back = only_rule(), rule("召回", action="win_back")
+    suggest()
+    api = Api()
+    found = {one["action"]: f"{of('wmA')}{one['id']}" for one in read(api, of("wmA"))["results"]}
+    for path in found.values():
+        assert api.send("POST", f"{path}/accept/").status_code == 200
+    rules.set_active(thanks.pk, is_active=False)
+    record(item("e1", occurred_at="2026-11-24T12:00:00+08:00"), now=datetime.now(UTC))
+    for path in found.values():
+        late = api.send("POST", f"{path}/undo/")
+        assert (problem(late), late.json()["recommendation"]["state"]) == ((409, "too_late"), "accepted")
+    assert [one.state for one in stored(customer_id=a)] == ["accepted", "accepted"]
+    assert list(RecommendationRule.objects.filter(pk__in=[thanks.pk, back.pk]).values_list("accepted", flat=True)) == [
+        1, 1,
+    ]  # fmt: skip
+    assert not Audit.objects.filter(action="reopen_recommendation").exists()
 
 
 def test_deciding_has_a_scope_of_its_own() -> None:

@@ -1,5 +1,6 @@
 """Staff change departments: segments and suggestions that go by departments follow, in the background."""
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -8,8 +9,10 @@ import time_machine
 from django.db import connections
 
 from customers.models import Department, DirtyCustomer, Staff
+from customers.organisation import organisation
 from profiles import staff_changes
 from profiles.models import JudgedDepartment, RecommendationRule, StaffChange
+from profiles.segments import chores, tasks
 from profiles.segments.definitions import change_segment
 from scrm import held
 from tests.counting import Counted
@@ -92,6 +95,27 @@ def test_where_no_condition_names_a_department_the_company_is_not_read(clock: ti
     assert StaffChange.objects.count() == 0
 
 
+def test_who_moves_before_the_keeper_first_knows_of_a_condition_is_noticed(clock: time_machine.Traveller) -> None:
+    """A definition is computed right after it is saved; the keeper comes up to 15 s later."""
+    (a,) = people("wmA", staff="zhang")
+    east = dynamic("华东的客户", [condition("department", "is", "100")], computed=False)
+    assert chores.recompute_waiting() == 1
+    assert members(east) == {a}
+    Staff.objects.get(userid="zhang").departments.set([101])
+    assert staff_changes.follow_staff_changes() == 0
+    clock.shift(WAIT)
+    assert (staff_changes.follow_staff_changes(), members(east)) == (1, set())
+
+    # Also where this process still holds the company as it was when no condition named a department.
+    change_segment(east.pk, {"groups": [[condition("purchase_count", ">=", 1)]]})
+    staff_changes.notice()
+    organisation()
+    Staff.objects.get(userid="zhang").departments.set([110])
+    change_segment(east.pk, {"groups": [[condition("department", "is", "100")]]})
+    tasks.recompute_segments(100)
+    assert members(east) == {a}
+
+
 def test_killed_in_the_middle_it_goes_on_and_a_home_that_is_down_is_done_later(
     clock: time_machine.Traveller, fragile_department: PrivatePostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,6 +140,7 @@ def test_killed_in_the_middle_it_goes_on_and_a_home_that_is_down_is_done_later(
     assert staff_changes.follow_staff_changes() == len(left)
     assert StaffChange.objects.get().progress == {"100": [10, 0]}
     fragile_department.start()
+    time.sleep(1.1)  # it is not asked again within a second
     connections["dept_101"].close()
     assert staff_changes.follow_staff_changes() == 1
     assert members(east) == set()
