@@ -116,7 +116,10 @@ def decide_page(request: HttpRequest, customer: dict[str, Any], recommendation_i
         if what == "undo":
             found = undo(customer_id, recommendation_id, **who)
             if found is not None and found.state in DECISIONS:
-                problem = f"处理超过 {UNDO_MINUTES} 分钟，或者情况已有变化（有了新的建议、规则已停用、客户已再次购买），不能再撤销。"
+                problem = (
+                    f"处理超过 {UNDO_MINUTES} 分钟，或者情况已有变化"
+                    "（有了新的建议、规则已停用、客户又买了），不能再撤销。"
+                )
         else:
             state = State.ACCEPTED if what == "accept" else State.DISMISSED
             note = request.POST.get("note", "").replace("\x00", "").strip()
