@@ -40,6 +40,10 @@ HELD_SECONDS = 10.0
 # lock_not_available, deadlock_detected, and unique_violation: somebody took a decision back just now.
 IN_THE_WAY = {"55P03", "40P01", "23505"}
 
+AWAITING = """
+SELECT customer_id FROM dirty_customers
+WHERE bucket = ANY(%s) AND customer_id = ANY(%s::bigint[]) AND awaits_segments ORDER BY customer_id
+"""
 MARKS = """
 SELECT d.customer_id, d.mark FROM dirty_customers_@ d
 WHERE d.customer_id = ANY(%s::bigint[]) AND d.awaits_segments ORDER BY d.customer_id
@@ -74,20 +78,31 @@ def refresh_customers(customer_ids: Iterable[int]) -> int:
     """Bring memberships and suggestions of customers to what they are now. Returns how many rows were written.
 
     Whoever does not wait for a look is left out: somebody has looked since they were marked.
-    Database: control, two queries for each bucket, one more for each rule that asks for segments; one transaction for
-    each bucket on the homes', some twenty statements. A home that is down, and a bucket that is busy for five seconds,
-    are left to the keeper, which finds the rows.
+    Database: the homes', one query, and where somebody waits one transaction for each bucket, some twenty statements;
+    control, two queries for each such bucket, one more for each rule that asks for segments. A home that is down, and a
+    bucket that is busy for five seconds, are left to the keeper, which finds the rows.
     """
     # In a new process on a busy machine this takes seconds, and the server ends a transaction that is silent for five.
     import pandas  # noqa: F401
 
-    parts: dict[tuple[int, int], list[int]] = {}
+    parts: dict[int, list[int]] = {}
     for customer_id in sorted(set(customer_ids)):
-        parts.setdefault((sharding.home_of(customer_id), sharding.bucket_of(customer_id)), []).append(customer_id)
+        parts.setdefault(sharding.home_of(customer_id), []).append(customer_id)
+    return sum(_refresh_some(home, ids) for home, ids in parts.items() if home in sharding.shard_map())
+
+
+def _refresh_some(home: int, asked: Sequence[int]) -> int:
+    """Look at customers of a home. A message that others were faster than takes no lock: the night may have it."""
+    parts: dict[int, list[int]] = {}
+    try:
+        with sharding.cursor(home) as cursor:
+            cursor.execute(AWAITING, [sorted({sharding.bucket_of(one) for one in asked}), columns.array(asked)])
+            for (customer_id,) in cursor.fetchall():
+                parts.setdefault(sharding.bucket_of(customer_id), []).append(customer_id)
+    except sharding.HomeUnavailableError:
+        logger.warning("refresh_left", home=home, customers=len(asked))
     written = 0
-    for (home, bucket), ids in parts.items():
-        if home not in sharding.shard_map():
-            continue
+    for bucket, ids in sorted(parts.items()):
         try:
             for start in range(0, len(ids), STEP):
                 written += _refresh_bucket(home, bucket, ids[start : start + STEP])

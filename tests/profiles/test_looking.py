@@ -22,6 +22,7 @@ from profiles.recommendations.deciding import decide, undo
 from profiles.recommendations.rules import save_rule
 from profiles.segments.members import change_members
 from scrm import held, sharding
+from tests.counting import Counted
 from tests.databases import reset_databases
 from tests.examples import examples
 from tests.profiles.behaviours import item, record
@@ -158,6 +159,21 @@ def test_of_many_scattered_ones_only_theirs_is_read() -> None:
     with sharding.atomic_home(100), sharding.cursor(100) as cursor:
         assert looking.look_at(cursor, 100, 3, [there[0], there[-1]]) == 2
     assert {one.customer_id for one in stored(state="withdrawn")} == {there[0], there[-1]}
+
+
+def test_a_message_that_others_were_faster_than_costs_a_statement_and_no_lock() -> None:
+    ids = people(*(f"wm{number}" for number in range(20)))
+    only_rule()
+    looking.refresh_waiting()
+    with Counted() as counted:
+        assert looking.refresh_customers(ids) == 0
+    assert (counted.counts["default"], counted.counts["dept_100"], counted.counts["dept_101"]) == (0, 1, 0)
+    tag("wm3", "et1")
+    with Counted() as counted:
+        looking.refresh_customers(ids)
+    asked = counted.queries["dept_100"]
+    assert len([one for one in asked if "pg_advisory_xact_lock" in one]) == 1  # of one of ten buckets
+    assert not DirtyCustomer.objects.using("dept_100").filter(awaits_segments=True).exists()
 
 
 def test_where_nothing_is_in_use_nobody_is_told_and_nobody_looks(broker_client: Any) -> None:
