@@ -35,6 +35,8 @@ NO_TIME = -(2**63)
 # array's elements: dimensions, whether there are nulls, the elements' type, how many there are, and the first's index.
 _COPY_HEADER, _LENGTH, _ARRAY_HEADER = 19 + 2, struct.Struct(">i"), struct.Struct(">iiIii")
 _WIDTHS = {"bigint": 8, "time": 8, "int": 4, "smallint": 2}
+# PostgreSQL's numbers of the types: some others have elements of the same lengths.
+_TYPES = {"bigint": {20}, "time": {1184}, "int": {23, 1082}, "smallint": {21}}
 
 
 # Homes whose tables this thread joins as wholes now.
@@ -84,9 +86,10 @@ def read(home: int, select: str, params: Mapping[str, Any], layout: Mapping[str,
         if length < 0:  # no rows
             found[name] = np.empty(0, dtype=np.int64)
             continue
-        _, has_nulls, _, count, _ = _ARRAY_HEADER.unpack_from(data, offset)
+        _, has_nulls, type_, count, _ = _ARRAY_HEADER.unpack_from(data, offset)
         element = np.dtype([("length", ">i4"), ("value", f">i{_WIDTHS[kind]}")])
-        if has_nulls or _ARRAY_HEADER.size + count * element.itemsize != length:
+        whole = _ARRAY_HEADER.size + count * element.itemsize == length
+        if has_nulls or type_ not in _TYPES[kind] or not whole:
             raise ValueError(f"Column {name} is not {kind} throughout, or some of it is null.")
         values = np.frombuffer(data, element, count=count, offset=offset + _ARRAY_HEADER.size)
         found[name] = values["value"].astype(np.int64)

@@ -175,3 +175,24 @@ def test_what_reading_sets_is_gone_after_it_also_when_it_breaks() -> None:
     with sharding.cursor(100) as cursor:
         cursor.execute("SHOW enable_nestloop")
         assert cursor.fetchone() == ("on",)
+
+
+def test_columns_are_read_whole_in_their_order_and_nothing_that_only_looks_like_them() -> None:
+    select = """SELECT n::bigint * -10000000000, CASE WHEN n %% 7 = 0 THEN '-infinity' ELSE '2000-01-01'::date - n END,
+        (n %% 100 - 50)::smallint,
+        CASE WHEN n %% 3 = 0 THEN '-infinity' ELSE timestamptz '2000-01-01Z' - n * interval '1s' END
+        FROM generate_series(1, %(n)s::int) AS n WHERE '{} %%' <> %(text)s ORDER BY n DESC"""
+    layout = {"number": "bigint", "day": "int", "small": "smallint", "at": "time"}
+    for size in (0, 1, 20_000):
+        found = columns.read(100, select, {"n": size, "text": "{a} %s"}, layout)
+        assert {name: values.tolist() for name, values in found.items()} == {
+            "number": [n * -10_000_000_000 for n in range(size, 0, -1)],
+            "day": [-n if n % 7 else columns.NO_DAY for n in range(size, 0, -1)],
+            "small": [n % 100 - 50 for n in range(size, 0, -1)],
+            "at": [n * -1_000_000 if n % 3 else columns.NO_TIME for n in range(size, 0, -1)],
+        }
+    for other in ("NULL::bigint", "1", "0::numeric", "1.5::float8", "'8 bytes.'", "now()"):
+        with pytest.raises(ValueError, match="Column one is not bigint throughout"):
+            columns.read(100, f"SELECT {other}", {}, {"one": "bigint"})
+    with pytest.raises(ValueError, match="Column one is not bigint throughout"):
+        columns.read(100, "SELECT 1::bigint UNION ALL SELECT NULL", {}, {"one": "bigint"})
