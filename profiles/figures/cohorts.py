@@ -7,8 +7,10 @@ older cells from the last figure, and proves that they still hold: for each coho
 
 which running_totals and the months just read give again, without the old months. A purchase that came late, an erasure
 and a move change them, and the cohorts whose checks differ are read whole. (A late purchase on a day that has one
-already changes neither the cells nor the checks.) So a night's cells equal a full computation's; that two changes of
-one cohort cancel out in all three numbers is not to be expected, and a full run would mend it.
+already changes neither the cells nor the checks.) A number is a hash of the id: ids follow each other, and customers
+1 and 4 who change places with 2 and 3 would leave sums of ids as they were. So a night's cells equal a full
+computation's; that two changes of one cohort cancel out in all three numbers is not to be expected, and a full run
+would mend it.
 
 Of scopes the same numbers are kept of each. Who comes into a department or leaves it changes the checks of their cohort
 there, so that just such cohorts are read whole: in the worst night all of them, which is one pass over the months that
@@ -21,20 +23,21 @@ from datetime import date
 from typing import Any
 
 from profiles.figures.summing import first_day, month_of, month_text, number_of_month
-from scrm.sharding.ids import PER_HOME
 
 MONTHS = 24  # cohorts that are kept
 BEGINNING = date(1900, 1, 1)
 
+# 40 bits, so that times days it stays a bigint.
+NUMBER = "(hashint8extended(customer_id, 0) & 1099511627775)"
 # Of each cohort: customers, sum of numbers, sum of number x days with a purchase, all days.
 CHECKS = f"""
-SELECT to_char(first_purchase_day, 'YYYY-MM'), count(*), sum(customer_id %% {PER_HOME}),
-    sum((customer_id %% {PER_HOME}) * purchase_days)
+SELECT to_char(first_purchase_day, 'YYYY-MM'), count(*), sum({NUMBER}),
+    sum({NUMBER} * purchase_days)
 FROM running_totals WHERE purchase_days > 0 AND first_purchase_day >= %(oldest)s GROUP BY 1
 """  # noqa: S608 - made of constants
 # Of each cohort and month: customers with a purchase before as_of, and number x days of all its days.
 CELLS = f"""
-SELECT cohort, to_char(month, 'YYYY-MM'), count(*) FILTER (WHERE counted > 0), sum((customer_id %% {PER_HOME}) * days)
+SELECT cohort, to_char(month, 'YYYY-MM'), count(*) FILTER (WHERE counted > 0), sum({NUMBER} * days)
 FROM (
     SELECT r.customer_id, to_char(r.first_purchase_day, 'YYYY-MM') AS cohort, date_trunc('month', d.day) AS month,
         count(*) AS days, count(*) FILTER (WHERE d.day < %(as_of)s) AS counted
@@ -48,15 +51,15 @@ FROM (
 # The same of each scope, from the tables that .departments makes.
 CHECKS_BY_SCOPE = f"""
 SELECT scope, to_char(cohort, 'YYYY-MM'), sum(customers)::bigint, sum(numbers), sum(days) FROM (
-    SELECT parts, cohort, count(*) AS customers, sum(customer_id %% {PER_HOME}) AS numbers,
-        sum((customer_id %% {PER_HOME}) * purchase_days) AS days
+    SELECT parts, cohort, count(*) AS customers, sum({NUMBER}) AS numbers,
+        sum({NUMBER} * purchase_days) AS days
     FROM figure_people WHERE cohort >= %(oldest)s GROUP BY 1, 2
 ) AS sums JOIN figure_sets USING (parts) CROSS JOIN unnest(scopes) AS scope GROUP BY 1, 2
 """  # noqa: S608
 CELLS_BY_SCOPE = f"""
 SELECT scope, to_char(cohort, 'YYYY-MM'), to_char(month, 'YYYY-MM'), sum(active)::bigint, sum(days) FROM (
     SELECT parts, cohort, month, count(*) FILTER (WHERE counted > 0) AS active,
-        sum((customer_id %% {PER_HOME}) * days) AS days
+        sum({NUMBER} * days) AS days
     FROM (
         SELECT p.customer_id, p.parts, p.cohort, date_trunc('month', d.day) AS month,
             count(*) AS days, count(*) FILTER (WHERE d.day < %(as_of)s) AS counted

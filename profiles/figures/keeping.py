@@ -84,10 +84,13 @@ FROM (
 ) AS f USING (day, home)
 WHERE is_computed OR %(kind)s = 'moves' ORDER BY day, home
 """
-# Only the last figure of cohorts is compared with. In a cohort of one, checks tell who that is.
+# Only the last figure of cohorts is compared with. In a cohort of one, checks tell who that is. What an older run that
+# came later has kept lies within days; the one before may lie further back.
 FORGET_CHECKS = """
 UPDATE daily_figures SET data = data - 'checks'
-WHERE kind = 'cohorts' AND home = %(home)s AND day < %(day)s AND day >= %(day)s - 40 AND data ? 'checks'
+WHERE kind = 'cohorts' AND home = %(home)s AND day < %(day)s AND data ? 'checks' AND day >= LEAST(
+    %(day)s - 40, (SELECT max(day) FROM daily_figures WHERE kind = 'cohorts' AND home = %(home)s AND scope = ''
+        AND day < %(day)s))
 """
 COHORTS = """
 SELECT f.scope, f.data FROM daily_figures f

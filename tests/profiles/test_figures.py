@@ -255,6 +255,19 @@ def test_an_ordinary_night_reads_two_months_and_a_late_purchase_only_its_cohort(
     assert "'{2026-06}'" in again
 
 
+def test_customers_who_change_places_with_others_of_the_same_sum_are_noticed() -> None:
+    store({number: {date(2026, 6, 1), date(2026, 7, 1)} for number in (1, 4)})
+    before = computed(date(2026, 11, 20), None)
+    bought = {number: {date(2026, 6, 1), date(2026, 8, 1)} for number in (2, 3)}
+    store(bought)
+    after = computed(date(2026, 11, 21), before)
+    assert (
+        after["cells"]
+        == reference(bought, date(2026, 11, 21))
+        == [["2026-06", "2026-06", 2], ["2026-06", "2026-08", 2]]
+    )
+
+
 def test_cohorts_older_than_two_years_are_not_kept() -> None:
     bought = {1: {date(2020, 1, 5), date(2026, 11, 5)}, 2: {date(2024, 12, 1)}, 3: {date(2024, 11, 30)}}
     store(bought)

@@ -3,10 +3,12 @@
 import doctest
 import random
 from collections import Counter
+from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+import psycopg
 import pytest
 from django.utils import timezone
 
@@ -14,7 +16,7 @@ from customers.access import Scope, scope_of
 from customers.models import Customer, Department, Follow, Staff
 from customers.organisation import Organisation
 from profiles import figures
-from profiles.figures import keeping, scopes, summing
+from profiles.figures import departments, keeping, scopes, summing
 from profiles.models import CustomerScore, DailyFigure, ProfileHistory, ProfileRun
 from scrm import sharding
 from scrm.api.keys import create_key, revoke_key
@@ -22,7 +24,8 @@ from scrm.held import forget_all
 from tests.api.clients import Api, fields, problem
 from tests.counting import Counted, executed
 from tests.customers.people import follow, make
-from tests.profiles.nights import TODAY, publish, run
+from tests.databases import url_of
+from tests.profiles.nights import TODAY, crowd, publish, run
 from tests.profiles.test_figures import write
 from tests.profiles.worths import buyers
 
@@ -337,6 +340,49 @@ def test_a_later_run_of_the_day_leaves_nothing_of_a_department_that_all_have_lef
     assert list(DailyFigure.objects.exclude(kind="moves").order_by("pk").values()) == before
     figures.compute(second)
     assert kept("311") == {100: {"classes": {"潜在客户": 1}, "unclassified": 0}}
+
+
+HISTORY = """
+INSERT INTO profile_history (customer_id, bucket, run_id, as_of, at, from_profile, to_profile, rule_version,
+    rule_position, purchase_count, interaction_count, total_amount)
+SELECT 1000000000000 + n, n %% 10, 1000 + run, current_date, now(), '甲', '乙', 1, 1, 1, 1, 1
+FROM generate_series(1, 40) AS run, generate_series(1, 2000) AS n ORDER BY run
+"""
+
+
+@pytest.mark.usefixtures("company")
+def test_moves_of_a_run_are_found_without_reading_the_history_and_no_check_outlives_the_next_figure() -> None:
+    long_ago = TODAY - timedelta(days=60)
+    crowd(100, 2000, day=long_ago - timedelta(days=9))
+    done = run(long_ago)
+    write(100, HISTORY)
+    with psycopg.connect(url_of("dept_100"), autocommit=True) as connection:
+        connection.execute("VACUUM ANALYZE profile_history")
+    with sharding.atomic_home(100), sharding.cursor(100) as cursor:
+        departments._gather(cursor, 100, scopes.find_division())
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {departments.MOVES}", {"run_id": 1040})
+        [plan] = cursor.fetchone()[0]
+        scans = [node for node in nodes(plan["Plan"]) if node.get("Relation Name", "").startswith("profile_history_")]
+        assert {node["Node Type"] for node in scans} == {"Bitmap Heap Scan"}
+        assert sum(node["Actual Rows"] for node in scans) == 2000
+        # Of 82,000 rows.
+        assert sum(node["Actual Rows"] + node["Rows Removed by Index Recheck"] for node in scans) < 30_000
+        cursor.execute(departments.MOVES, {"run_id": 1040})
+        assert [row[1:] for row in cursor.fetchall()] == [("甲", "乙", 2000)] * 2
+    of_3 = DailyFigure.objects.filter(scope="3", day=long_ago)
+    assert of_3.get(kind="moves").data == {str(done.pk): [[None, "高价值客户", 2000]]}
+    # However long it takes until then.
+    cohorts = DailyFigure.objects.filter(kind="cohorts", data__has_key="checks").order_by("home", "scope")
+    of_homes = [(100, ""), (100, "100"), (100, "3"), (101, "")]
+    assert list(cohorts.values_list("home", "scope", "day")) == [(*one, long_ago) for one in of_homes]
+    run()
+    assert list(cohorts.values_list("home", "scope", "day")) == [(*one, TODAY) for one in of_homes]
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from nodes(below)
 
 
 def test_a_home_that_is_down_and_what_is_thinned_out_are_told_apart_by_department(nothing_held: None) -> None:
