@@ -115,7 +115,7 @@ def words_of(steps: tuple[Step, ...], operator: str, wanted: str, actual: str, l
     >>> words_of(steps_to("is", "active", "lost", life), "is", "active", "lost", life)
     '购买或互动一次（先成为回流客户），然后等 30 天'
     >>> words_of(steps_to("is", "lost", "active", life), "is", "lost", "active", life)
-    '不靠做什么达到：最多等 180 天，其间没有购买和互动'
+    '无需操作，自然达到：最多等 180 天，其间没有购买和互动'
     """
     if not steps:
         return "不再可能"
@@ -133,7 +133,7 @@ def words_of(steps: tuple[Step, ...], operator: str, wanted: str, actual: str, l
         said[0] += "（先成为回流客户）"
     if len(steps) == 1 and steps[0].act is Act.WAIT:
         said[0] = "最多" + said[0]
-        return f"不靠做什么达到：{said[0]}" if operator == "is" else said[0]
+        return f"无需操作，自然达到：{said[0]}" if operator == "is" else said[0]
     return "，然后".join(said)
 
 

@@ -334,7 +334,7 @@ def test_what_it_takes_to_be_in_another_lifecycle_goes_by_the_settings_in_force(
         ("购买或互动一次，然后等 10 天", "new", [{"act": "do", "amount": "1"}, {"act": "wait", "amount": "10"}])
     ]
     assert [(one["words"], one["steps"]) for one in lost["missing"]] == [
-        ("不靠做什么达到：最多等 120 天，其间没有购买和互动", [{"act": "wait", "amount": "120"}])
+        ("无需操作，自然达到：最多等 120 天，其间没有购买和互动", [{"act": "wait", "amount": "120"}])
     ]
 
 

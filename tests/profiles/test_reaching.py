@@ -243,9 +243,9 @@ def test_who_takes_the_steps_to_a_lifecycle_is_in_it(
     [
         ("is", "active", "lost", "购买或互动一次（先成为回流客户），然后等 20 天"),
         ("is", "active", "new", "购买或互动一次，然后等 15 天"),
-        ("is", "dormant", "active", "不靠做什么达到：最多等 60 天，其间没有购买和互动"),
+        ("is", "dormant", "active", "无需操作，自然达到：最多等 60 天，其间没有购买和互动"),
         ("is", "dormant", "lost", "购买或互动一次（先成为回流客户），然后等 60 天，其间没有购买和互动"),
-        ("is", "lost", "dormant", "不靠做什么达到：最多等 120 天，其间没有购买和互动"),
+        ("is", "lost", "dormant", "无需操作，自然达到：最多等 120 天，其间没有购买和互动"),
         ("is", "returned", "dormant", "购买或互动一次"),
         ("is", "returned", "active", "等 61 天，其间没有购买和互动，然后再购买或互动一次"),
         ("is", "new", "active", "不再可能"),
