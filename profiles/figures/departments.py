@@ -5,8 +5,9 @@
                     one of its customers
 
 are temporary tables of the run's transaction, which is one that may write for their sake (ADR 0020). A statement adds
-up by parts first, which are few, and hands each sum to the scopes of those parts. So its cost hardly depends on how
-many departments there are and how deep they lie.
+up by parts first and hands each sum to the scopes of those parts. So its cost hardly depends on how many departments
+there are and how deep they lie, but on how many different sets of parts occur together: few, as long as most customers
+are followed within one department.
 
 | statement                            | reads                                                               |
 |--------------------------------------|---------------------------------------------------------------------|
