@@ -172,7 +172,7 @@ def test_ten_thousand_take_as_many_statements_as_two() -> None:
             for n in range(size)
         ]
         changed = [CustomerData(one.external_userid, {"name": "新名"}, follows=(), tag_ids=()) for one in items]
-        upsert_many([CustomerData(f"warm{size}", home=100)])  # somebody new: what is held for half a minute is known then
+        upsert_many([CustomerData(f"warm{size}", home=100)])  # somebody new: what is held for a while is known then
         for step in (items, changed, changed):
             with (
                 CaptureQueriesContext(connections["default"]) as control,
