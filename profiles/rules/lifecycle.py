@@ -76,7 +76,7 @@ def may_have_returned(lived: Lived, as_of: int, settings: LifecycleSettings) -> 
     [True, False, False]
     """
     lately = as_of - settings.return_days
-    return (lived.last >= lately) & (lived.first < lately) & (as_of - lived.first > settings.new_days)
+    return (lived.last >= lately) & (lived.first < lived.last) & (as_of - lived.first > settings.new_days)
 
 
 def reading_days(as_of: date, settings: LifecycleSettings) -> dict[str, date]:

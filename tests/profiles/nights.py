@@ -94,8 +94,8 @@ def stored(homes: Iterable[int] = (100, 101)) -> dict[str, dict[str, Any]]:
 
 
 def classes(homes: Iterable[int] = (100, 101)) -> dict[str, str | None]:
-    """Return {external_userid: class}."""
-    return {name: row["profile"] for name, row in stored(homes).items()}
+    """Return {external_userid: class}, by name."""
+    return {name: row["profile"] for name, row in sorted(stored(homes).items())}
 
 
 def history(homes: Iterable[int] = (100, 101)) -> list[dict[str, Any]]:

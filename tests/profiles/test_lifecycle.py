@@ -1,12 +1,13 @@
 """Lifecycles: the table of profiles.rules.lifecycle, by columns and a customer at a time; and as a run writes it."""
 
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import pytest
 import time_machine
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from customers.directory import upsert_many
@@ -19,10 +20,15 @@ from profiles.rules import LifecycleSettings, RuleError, Settings, lifecycle, se
 from scrm import sharding
 from tests.profiles import strategies
 from tests.profiles.nights import publish, run, stored
-from tests.profiles.strategies import START, History, histories, lifecycle_settings
+from tests.profiles.strategies import START, Act, History, histories, lifecycle_settings
 
 TODAY = date(2026, 11, 20)
 USUAL = LifecycleSettings()
+# Their first behaviour lies within the days in which one may have come back, and is no activity.
+REFUNDED_FIRST = History(
+    (Act(START, "refund", Decimal(0)), Act(START + timedelta(days=1), "interaction", Decimal(0))),
+    tags=frozenset(), follows=0, net=False,
+)  # fmt: skip
 
 
 def columns_of(history: History, as_of: date, chosen: LifecycleSettings) -> tuple[lifecycle.Lived, Any]:
@@ -54,6 +60,7 @@ def judged(history: History, as_of: date, chosen: LifecycleSettings) -> tuple[st
 # ---- pure ------------------------------------------------------------------------------------------------------------
 @settings(max_examples=400)
 @given(histories(), st.integers(0, 60), lifecycle_settings())
+@example(REFUNDED_FIRST, 2, LifecycleSettings(new_days=1, dormant_days=2, lost_days=3, return_days=2))
 def test_columns_are_judged_as_a_customer_at_a_time(history: History, day: int, chosen: LifecycleSettings) -> None:
     as_of = START + timedelta(days=day)
     assert judged(history, as_of, chosen)[0] == strategies.lifecycle(history, as_of, chosen)
