@@ -166,8 +166,11 @@ def redis_client() -> Iterator["redis.Redis"]:
 @pytest.fixture
 def broker_client() -> Iterator["redis.Redis"]:
     """This worker's database of the broker (settings.CELERY_BROKER_URL), empty before and after."""
+    from profiles.segments.tasks import allowance
+
     client = redis.Redis.from_url(os.environ["CELERY_BROKER_URL"])
     client.flushdb()
+    allowance.renew()
     yield client
     client.flushdb()
     client.close()

@@ -22,6 +22,36 @@ PAUSE_SECONDS = 10.0
 _paused_until = 0.0
 
 
+class Allowance:
+    """How many messages a process may still send: so many at once, and so many a second in the long run.
+
+    A look at one customer costs twenty times what it costs among a thousand. So a burst of single changes (callbacks, a
+    sync of single follows) is left to the keeper, which looks at all of them together within 5 s.
+    """
+
+    AT_ONCE, A_SECOND = 20.0, 2.0
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """Have all of it again."""
+        self._left, self._seen_at = self.AT_ONCE, monotonic()
+
+    def take(self) -> bool:
+        """Take one; returns False when there is none. Two threads at once may take the same one, which does no harm."""
+        now = monotonic()
+        self._left = min(self.AT_ONCE, self._left + max(0.0, now - self._seen_at) * self.A_SECOND)
+        self._seen_at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+allowance = Allowance()
+
+
 @shared_task(name="profiles.refresh_customers")
 def refresh_customers(customer_ids: list[int]) -> None:
     """Look whether customers enter or leave segments, and what is to be suggested for them."""
@@ -46,7 +76,7 @@ def wake_for(home: int, customer_ids: Sequence[int]) -> bool:
     global _paused_until
     if not customer_ids or len(customer_ids) > looking.MAX_AT_ONCE or not looking.are_in_use():
         return False
-    if monotonic() < _paused_until:
+    if monotonic() < _paused_until or not allowance.take():
         return False
     return _send(refresh_customers, list(customer_ids))
 

@@ -21,6 +21,7 @@ from profiles.models import ItemAffinity, RecommendationRule, Segment
 from profiles.recommendations.deciding import decide, undo
 from profiles.recommendations.rules import save_rule
 from profiles.segments.members import change_members
+from profiles.segments.tasks import wake_for
 from scrm import held, sharding
 from tests.counting import Counted
 from tests.databases import reset_databases
@@ -184,6 +185,18 @@ def test_where_nothing_is_in_use_nobody_is_told_and_nobody_looks(broker_client: 
     assert broker_client.llen("celery") == 0
     assert (looking.refresh_waiting(), looking.refresh_customers([a])) == (0, 0)
     assert DirtyCustomer.objects.using("dept_100").get(customer_id=a).awaits_segments
+
+
+def test_a_burst_of_single_changes_is_left_to_the_keeper(broker_client: Any) -> None:
+    (a,) = people("wmA")
+    only_rule(groups=BUYERS)
+    looking.refresh_waiting()
+    buy("e1")
+    told = sum(wake_for(100, [a]) for _ in range(100))
+    assert 10 <= told < 100  # twenty at once, less those told before, and two more a second
+    assert broker_client.llen("celery") >= told
+    assert looking.refresh_waiting() == 1
+    assert [one.state for one in stored()] == ["open"]
 
 
 # ------------------------------------------------------------------------------------------------- over random lives
